@@ -1,0 +1,301 @@
+
+/*
+ * What the files of ngx_http_faas_module share.
+ *
+ *   ngx_http_faas_module.c      directives, hooks, configuration structs
+ *   ngx_http_faas_function.c    the faas_function { } block
+ *   ngx_http_faas_pass.c        faas_pass: a macro over stock directives
+ *   ngx_http_faas_host.c        keeper, control connection, board, pages
+ *   ngx_http_faas_request.c     context, precontent phase, refusals
+ *   ngx_http_faas_router.c      route table to function
+ *   ngx_http_faas_scheduler.c   the upstream peer: acquire, wait, release
+ *   ngx_http_faas_connection.c  connections kept to slots
+ *   ngx_http_faas_variables.c   $faas_*
+ *   ngx_http_faas_filter.c      platform headers on our own answers
+ *   ngx_http_faas_status.c      faas_status
+ *
+ * Calls go down this list, never up, but for the two callbacks named in
+ * ngx_http_faas_host.c.  Nothing here blocks in a worker, or runs user code.
+ */
+
+
+#ifndef NGX_HTTP_FAAS_MODULE_H_INCLUDED
+#define NGX_HTTP_FAAS_MODULE_H_INCLUDED
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+#include <ngx_http.h>
+
+#include "faas_scoreboard.h"
+#include "faas_slot.h"
+#include "faas_control.h"
+#include "faas_routes.h"
+
+
+/* one faas_function block; NGX_CONF_UNSET* where the user gave nothing */
+
+typedef struct {
+    ngx_str_t                 name;            /* "*": ceilings */
+    ngx_uint_t                mode;            /* faas_mode_e */
+    ngx_int_t                 min;
+    ngx_int_t                 max;
+    ngx_int_t                 spare;
+    ngx_int_t                 queue;
+    ngx_msec_t                queue_timeout;
+    ngx_msec_t                timeout;
+    ngx_msec_t                init_timeout;
+    ngx_msec_t                idle_timeout;
+    ngx_msec_t                template_timeout;
+    ngx_int_t                 max_requests;
+    size_t                    memory;
+    ngx_flag_t                accel;
+    ngx_str_t                 user;            /* empty: faas_user */
+    ngx_str_t                 routes;          /* prefix it may claim below */
+    ngx_array_t              *env;             /* of ngx_str_t NAME=VALUE */
+    u_char                   *file;            /* where the block stands */
+    ngx_uint_t                line;
+} ngx_http_faas_function_conf_t;
+
+
+typedef struct {
+    ngx_str_t                 functions;       /* empty: the host is off */
+    ngx_str_t                 state;
+    ngx_str_t                 user;
+    ngx_str_t                 deployer;
+    ngx_str_t                 supervisor;
+    size_t                    scoreboard;      /* bytes */
+    size_t                    memory;          /* of all functions, bytes */
+    ngx_uint_t                busy_status;     /* instead of 503 */
+    ngx_array_t               function_confs;  /* of *_function_conf_t */
+    ngx_uint_t                passes;          /* faas_pass locations seen */
+    ngx_http_upstream_srv_conf_t  *upstream;   /* ours, NULL: no faas_pass */
+} ngx_http_faas_main_conf_t;
+
+
+typedef struct {
+    ngx_flag_t                pass;            /* 1: faas_pass or faas_invoke */
+    ngx_flag_t                invoke;          /* 1: a token is asked for */
+    ngx_flag_t                status;
+    ngx_http_complex_value_t *target;          /* NULL: route by the URI */
+    ngx_str_t                 prefix;          /* the location's literal
+                                                  prefix without its last
+                                                  slash; empty for regex and
+                                                  named locations */
+} ngx_http_faas_loc_conf_t;
+
+
+/*
+ * One pass of a request through faas_pass: from routing to the end of its
+ * last attempt.  Made in precontent, from the request's pool; an internal
+ * redirect makes a new one.  Hangs on a pool cleanup as well as on r->ctx,
+ * since internal redirects zero the latter; ngx_http_faas_ctx() finds it.
+ */
+
+typedef struct ngx_http_faas_ctx_s  ngx_http_faas_ctx_t;
+
+struct ngx_http_faas_ctx_s {
+    ngx_http_request_t       *request;
+
+    /* what was asked for: set by routing, then constant */
+    ngx_str_t                 name;            /* of the function */
+    ngx_str_t                 script_name;     /* prefix + /NAME */
+    ngx_str_t                 path_info;
+    ngx_str_t                 path;            /* after the prefix */
+    ngx_str_t                 params;          /* named captures, NAME=VALUE
+                                                  joined by '&', both
+                                                  percent-encoded */
+    ngx_uint_t                allow;           /* methods for a 405 */
+    uint32_t                  function;        /* index, INDEX_NONE: none */
+    uint32_t                  function_generation;
+    uint32_t                  version;         /* index on the board */
+    uint32_t                  version_generation;
+    faas_limits_t             limits;          /* as they stood at routing */
+
+    /* what came of it: read by variables, filter, log */
+    faas_outcome_e            outcome;
+    unsigned                  decided:1;       /* outcome is final */
+    unsigned                  refused:1;       /* the answer is ours */
+    unsigned                  maybe_started:1; /* $faas_started */
+    unsigned                  waiting:1;       /* in the FIFO */
+    unsigned                  admitted:1;      /* counted in the cell */
+    unsigned                  holding:1;       /* a slot is ours */
+    unsigned                  over_budget:1;
+    unsigned                  retried:1;
+    unsigned                  queued:1;        /* it had to wait */
+    faas_start_e              start;
+    uint32_t                  retry_after;     /* seconds, 0: no header */
+    const char               *cause;           /* for Proxy-Status details,
+                                                  static, or NULL */
+    uint32_t                  slot;            /* last one, INDEX_NONE */
+    int32_t                   instance_pid;
+    char                      version_id[FAAS_VERSION_SIZE];
+
+    /* times, CLOCK_MONOTONIC microseconds; 0: not happened */
+    uint64_t                  arrived_us;      /* asked for a slot */
+    uint64_t                  handed_us;       /* this attempt got one */
+    uint64_t                  queue_us;        /* sum of waits */
+    uint64_t                  exec_us;         /* sum of attempts */
+
+    /* scheduler's own */
+    uint64_t                  word;            /* slot word while holding */
+    uint64_t                  begun;           /* page's count at hand-over */
+    ngx_queue_t               queue;           /* in the function's FIFO */
+    ngx_event_t               timer;           /* queue or execution budget */
+    ngx_connection_t         *placeholder;
+    ngx_str_t                 peer_name;
+};
+
+
+/*
+ * This nginx's end of the host.  One per process; set by the master in
+ * init_module, inherited by the workers, unchanged by reloads: one board per
+ * faas_state.  Writer: ngx_http_faas_host.c.
+ */
+
+typedef struct {
+    faas_scoreboard_t        *board;           /* NULL: no host */
+    size_t                    size;
+    int                       lifeline;        /* control connection */
+    int                       supervisor;      /* eventfd */
+    int                       wake[FAAS_WORKERS];    /* eventfds */
+    uint32_t                  worker;          /* our record, WORKER_NONE in
+                                                  the master */
+    faas_page_t             **pages;           /* by slot index, NULL: not
+                                                  known yet */
+    ngx_str_t                 state;           /* faas_state, full path */
+    char                      release[32];     /* of the supervisor */
+} ngx_http_faas_host_t;
+
+
+extern ngx_module_t          ngx_http_faas_module;
+extern ngx_http_faas_host_t  ngx_http_faas_host;
+
+
+/* ngx_http_faas_function.c */
+
+char *ngx_http_faas_function_block(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+/* refuses contradictions with file, line and both values */
+ngx_int_t ngx_http_faas_function_check(ngx_conf_t *cf,
+    ngx_http_faas_main_conf_t *fmcf);
+
+/* the configuration as text for the supervisor (faas_control.h); the buffer
+   is from the pool */
+ngx_int_t ngx_http_faas_function_encode(ngx_cycle_t *cycle,
+    ngx_http_faas_main_conf_t *fmcf, ngx_str_t *text);
+
+
+/* ngx_http_faas_pass.c */
+
+char *ngx_http_faas_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_faas_invoke(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+/* postconfiguration: an owned directive beside faas_pass is an error */
+ngx_int_t ngx_http_faas_pass_check(ngx_conf_t *cf);
+
+
+/* ngx_http_faas_host.c */
+
+/*
+ * Master, init_module: starts a keeper or attaches to the one there, or hands
+ * a new configuration to it (reload, never fails then).  NGX_OK or NGX_ERROR
+ * (the first start failed, the reason is in the log).
+ */
+ngx_int_t ngx_http_faas_host_attach(ngx_cycle_t *cycle,
+    ngx_http_faas_main_conf_t *fmcf);
+
+/* worker: claims a record, connects for pages; on_wake is called when our
+   eventfd was written, on_death when the supervisor's connection ended */
+ngx_int_t ngx_http_faas_host_init_worker(ngx_cycle_t *cycle,
+    void (*on_wake)(void));
+void ngx_http_faas_host_exit_worker(ngx_cycle_t *cycle);
+
+/* wakes another worker, or the supervisor */
+void ngx_http_faas_host_wake(uint32_t worker);
+void ngx_http_faas_host_kick(void);
+
+
+/* ngx_http_faas_request.c */
+
+ngx_int_t ngx_http_faas_handler(ngx_http_request_t *r);    /* precontent */
+
+/* the context of the request's last pass, or NULL */
+ngx_http_faas_ctx_t *ngx_http_faas_ctx(ngx_http_request_t *r);
+
+/*
+ * Marks the answer as ours: outcome, cause for Proxy-Status, Retry-After;
+ * counts the outcome.  Returns the status to answer with.
+ */
+ngx_int_t ngx_http_faas_refuse(ngx_http_request_t *r,
+    ngx_http_faas_ctx_t *ctx, faas_outcome_e outcome, const char *cause);
+
+/* monotonic clock, microseconds */
+uint64_t ngx_http_faas_now_us(void);
+
+
+/* ngx_http_faas_router.c */
+
+/*
+ * Routes ctx->path by the request's method: fills name, function, params,
+ * script_name and path_info.  NGX_OK, NGX_DECLINED (404), NGX_ABORT (405,
+ * ctx->allow holds the methods), NGX_ERROR.
+ */
+ngx_int_t ngx_http_faas_router_match(ngx_http_request_t *r,
+    ngx_http_faas_loc_conf_t *flcf, ngx_http_faas_ctx_t *ctx);
+
+/* function index by name; FAAS_INDEX_NONE when there is none */
+uint32_t ngx_http_faas_router_name(ngx_str_t *name, uint32_t *generation);
+
+
+/* ngx_http_faas_scheduler.c */
+
+/* upstream's init_upstream and peer.init */
+ngx_int_t ngx_http_faas_scheduler_init_upstream(ngx_conf_t *cf,
+    ngx_http_upstream_srv_conf_t *us);
+ngx_int_t ngx_http_faas_scheduler_init_peer(ngx_http_request_t *r,
+    ngx_http_upstream_srv_conf_t *us);
+
+ngx_int_t ngx_http_faas_scheduler_init_worker(ngx_cycle_t *cycle);
+
+/* something may have become free, or a version went stale: on_wake */
+void ngx_http_faas_scheduler_wake(void);
+
+
+/* ngx_http_faas_connection.c */
+
+ngx_int_t ngx_http_faas_connection_init(ngx_cycle_t *cycle);
+
+/* the connection kept to this generation of the slot, taken out; or NULL */
+ngx_connection_t *ngx_http_faas_connection_take(uint32_t slot,
+    uint64_t generation, ngx_log_t *log);
+
+/* keeps c for the slot; 0 when it was closed instead */
+ngx_uint_t ngx_http_faas_connection_keep(uint32_t slot, uint64_t generation,
+    uint32_t version, ngx_connection_t *c);
+
+/* slots of the version we keep connections to, last used first: calls try
+   until it returns NGX_OK */
+ngx_int_t ngx_http_faas_connection_each(uint32_t version,
+    ngx_int_t (*try)(uint32_t slot, uint64_t generation, void *data),
+    void *data);
+
+
+/* ngx_http_faas_variables.c */
+
+ngx_int_t ngx_http_faas_variables_add(ngx_conf_t *cf);
+
+
+/* ngx_http_faas_filter.c */
+
+ngx_int_t ngx_http_faas_filter_init(ngx_conf_t *cf);
+
+
+/* ngx_http_faas_status.c */
+
+ngx_int_t ngx_http_faas_status_handler(ngx_http_request_t *r);
+
+
+#endif /* NGX_HTTP_FAAS_MODULE_H_INCLUDED */

@@ -1,0 +1,72 @@
+
+/*
+ * The watched functions directory.  inotify says that something happened; a
+ * look at the directory says what: the watcher keeps (name, inode, size,
+ * mtime, ctime) of every candidate and reports differences, so that overflow,
+ * missed events and a replaced directory need no code of their own.
+ *
+ * Events coalesce for 50 ms.  A file that is gone counts as removed after
+ * 1 s without reappearance (linkers and install overwrite by delete and
+ * create).  A full look is taken every 30 s, and every second while the
+ * directory itself does not exist.
+ *
+ * Time is passed in, so that tests need not wait.
+ */
+
+
+#ifndef WATCH_H_INCLUDED
+#define WATCH_H_INCLUDED
+
+
+#include <stdint.h>
+
+
+typedef struct watch_s  watch_t;
+
+
+typedef enum {
+    WATCH_CHANGED = 1,       /* new, or another content: take it */
+    WATCH_REMOVED,
+    WATCH_REFUSED            /* a .so or .fcgi whose name is no function name,
+                                or that is no regular file; why says it; told
+                                once until it changes */
+} watch_event_e;
+
+
+/* name is the file's, "hello.so"; called from watch_run() */
+typedef void (*watch_pt)(void *data, watch_event_e event, const char *name,
+    const char *why);
+
+
+/* begins to watch path (which may not exist yet); NULL with errno on failure.
+   The caller frees it with watch_destroy(). */
+watch_t *watch_create(const char *path, watch_pt handler, void *data);
+void watch_destroy(watch_t *w);
+
+/* the inotify descriptor, to be polled for reading */
+int watch_fd(watch_t *w);
+
+/* the directory's descriptor, for openat(); -1 while it does not exist;
+   changes when the directory is replaced */
+int watch_directory(watch_t *w);
+
+/* reads events and looks where it is due; call when the descriptor is
+   readable and when the time watch_next() gave has come */
+void watch_run(watch_t *w, uint64_t now_ms);
+
+/* when watch_run() is due without an event: absolute, in now_ms's clock */
+uint64_t watch_next(watch_t *w);
+
+/* looks again at name (a content that changed while it was read), soon */
+void watch_again(watch_t *w, const char *name, uint64_t now_ms);
+
+
+/*
+ * Function name and label of a file name: "hello.so" -> hello, "";
+ * "hello@blue.so" -> hello, blue.  0, or -1 when it is neither NAME.so nor
+ * NAME@LABEL.so with names of [a-z0-9][a-z0-9_-]{0,62}.  Buffers of 64.
+ */
+int watch_parse_name(const char *file, char *name, char *label);
+
+
+#endif /* WATCH_H_INCLUDED */
