@@ -39,10 +39,15 @@ typedef struct {
 
     uint32_t                  waiting;         /* requests */
     uint32_t                  idle;            /* instances */
-    uint32_t                  busy;            /* running or handed */
+    uint32_t                  busy;            /* running or handed; of a
+                                                  resident function draining
+                                                  too: it may come back */
     uint32_t                  starting;
-    uint32_t                  ending;          /* draining, retiring,
-                                                  condemned: still alive */
+    uint32_t                  ending;          /* retiring, condemned, of a
+                                                  one-shot function draining:
+                                                  still alive */
+    uint64_t                  longest_wait_ms; /* of the request that waits
+                                                  longest now, 0: none */
     uint64_t                  arrivals;        /* total, ever */
     uint64_t                  finished;        /* attempts, ever */
     uint64_t                  service_us;      /* sum over finished, ever */
