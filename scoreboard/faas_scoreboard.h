@@ -243,7 +243,7 @@ typedef struct {
     _Atomic uint32_t          cold;        /* supervisor: faas_start_e of the
                                               instance's first request;
                                               owner: WARM from then on */
-    uint32_t                  reserved[3];
+    uint32_t                  reserved[5];
 } faas_slot_t;
 
 
