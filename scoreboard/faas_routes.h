@@ -95,7 +95,8 @@ int faas_route_append(char *buf, size_t size, size_t *used,
  */
 const faas_route_t *faas_route_at(const char *buf, size_t n, size_t *offset);
 
-#define faas_route_pattern(route)  ((const char *) (route) + sizeof(faas_route_t))
+#define faas_route_pattern(route)                                             \
+    ((const char *) (route) + sizeof(faas_route_t))
 
 /* "GET, HEAD, POST" for an Allow header; dst has room for 64 bytes */
 size_t faas_route_methods_text(uint32_t methods, char *dst);
