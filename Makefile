@@ -1,8 +1,12 @@
+
 # ngx_faas: the README names the targets that a user needs.
 
-BUILD    := build
-PREFIX   ?= /usr
-VERSION  := $(shell sed -n 's/^\#define FAAS_RELEASE *"\(.*\)"/\1/p' scoreboard/faas_control.h)
+BUILD    = build
+PREFIX   = /usr
+DESTDIR  =
+PORT     = 8080
+VERSION := $(shell sed -n 's/^\#define FAAS_RELEASE *"\(.*\)"/\1/p' \
+                   scoreboard/faas_control.h)
 
 CC       ?= cc
 OPTIMIZE ?= -O2 -g
@@ -12,6 +16,9 @@ WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 CFLAGS_  := -std=gnu11 -D_GNU_SOURCE $(OPTIMIZE) $(WARNINGS) $(SANITIZE) \
             -fvisibility=hidden -fPIE -Iscoreboard -Iworker -Iworker/include
 LDFLAGS_ := -pie -Wl,-z,relro -Wl,-z,now $(SANITIZE)
+
+
+# -- what belongs to what -----------------------------------------------------
 
 SCOREBOARD := $(wildcard scoreboard/*.c)
 
@@ -25,11 +32,27 @@ ZYGOTE     := worker/zygote.c worker/init.c worker/template.c \
               worker/instance.c worker/request.c worker/response.c \
               worker/sandbox.c worker/message.c
 
+# one function for each file; what it needs from pkg-config
+EXAMPLES           := $(patsubst examples/%.c,%,$(wildcard examples/*.c))
+PACKAGES_markdown  := libcmark
+PACKAGES_thumbnail := libturbojpeg libpng
+
+# Debian's packages: to build and to run, and to test
+PACKAGES := gcc libc6-dev make pkgconf nginx nginx-dev libfcgi-dev \
+            libpcre2-dev libssl-dev libcmark-dev libturbojpeg0-dev \
+            libpng-dev
+PACKAGES_TEST := $(PACKAGES) libcmocka-dev python3 python3-pytest curl g++ \
+            openssl procps util-linux
+
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+
 
 .PHONY: all
 all: $(BUILD)/ngx_http_faas_module.so $(BUILD)/faas-supervisor \
      $(BUILD)/faas-zygote examples
+
+
+# -- programs -----------------------------------------------------------------
 
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
@@ -43,3 +66,201 @@ $(BUILD)/faas-zygote: $(call objects,$(ZYGOTE))
 	$(CC) $(LDFLAGS_) $(LDFLAGS) -rdynamic -o $@ $^ -lfcgi -ldl
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
+
+
+# -- module -------------------------------------------------------------------
+
+
+# -- examples -----------------------------------------------------------------
+
+# what a user types (cc -shared -fPIC), and the warnings of this tree
+.PHONY: examples
+examples: $(EXAMPLES:%=$(BUILD)/examples/%.so)
+
+$(BUILD)/examples/%.so: examples/%.c worker/include/faas.h Makefile
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 $(OPTIMIZE) $(filter-out -Wundef,$(WARNINGS)) \
+	    -shared -fPIC -fvisibility=hidden -Iworker/include -o $@ $< \
+	    $(if $(PACKAGES_$*),$$(pkg-config --cflags --libs $(PACKAGES_$*)))
+
+
+# -- dependencies -------------------------------------------------------------
+
+# installs only what is missing; nothing is started (conf/deps.sh)
+.PHONY: deps deps-run
+deps:
+	@sh conf/deps.sh $(PACKAGES_TEST)
+
+deps-run:
+	@sh conf/deps.sh $(PACKAGES)
+
+
+# -- try it -------------------------------------------------------------------
+
+JOBS = $(shell nproc)
+
+.PHONY: run
+run: deps-run
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@BUILD=$(BUILD) PORT=$(PORT) exec sh conf/run.sh
+
+
+# -- tests --------------------------------------------------------------------
+
+# The first lines of a unit test say what it is linked with:
+#     /* objects: worker/x.c scoreboard/y.c */
+#     /* libs: -lfcgi */
+
+UNIT := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
+
+unit_says = $(shell sed -n '1,6s|.*/\* $(2): *\(.*[^ ]\) *\*/.*|\1|p' \
+                        tests/unit/$(1).c)
+
+define unit_rule
+$(BUILD)/unit/$(1): $$(call objects,tests/unit/$(1).c \
+                           $(call unit_says,$(1),objects))
+	@mkdir -p $$(@D)
+	$$(CC) $$(LDFLAGS_) $$(LDFLAGS) -o $$@ $$^ -lcmocka \
+	    $(call unit_says,$(1),libs)
+endef
+
+$(foreach test,$(UNIT),$(eval $(call unit_rule,$(test))))
+
+.PHONY: unit-programs unit integration test
+unit-programs: $(UNIT:%=$(BUILD)/unit/%)
+
+# all of them run, also when one fails; each has two minutes
+unit: unit-programs
+	@failed=; for test in $(UNIT); do \
+	    timeout 120 $(BUILD)/unit/$$test </dev/null \
+	        >$(BUILD)/unit/$$test.out 2>&1 \
+	    && echo "unit: $$test: ok" \
+	    || { cat $(BUILD)/unit/$$test.out; \
+	         echo "unit: $$test: FAILED"; failed="$$failed $$test"; }; \
+	done; \
+	if [ "$$failed" ]; then echo "unit: failed:$$failed"; exit 1; fi
+
+# PYTEST_ARGS="-k name" picks tests
+integration: all
+	FAAS_BUILD=$(BUILD) /usr/bin/python3 -m pytest -p no:cacheprovider \
+	    -q $(PYTEST_ARGS) tests/integration </dev/null
+
+test: deps
+	@$(MAKE) --no-print-directory -j$(JOBS) all unit-programs
+	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory integration
+
+# The same with sanitizers; LeakSanitizer sees what the unit tests leak, not
+# processes that end by _exit().
+.PHONY: asan
+asan: export ASAN_OPTIONS = detect_leaks=0:abort_on_error=0:exitcode=99
+asan: export UBSAN_OPTIONS = print_stacktrace=1:halt_on_error=1
+asan: deps
+	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build-asan \
+	    OPTIMIZE="-O1 -g" SANITIZE="-fsanitize=address,undefined \
+	    -fno-omit-frame-pointer" all unit-programs
+	@ASAN_OPTIONS=detect_leaks=1:exitcode=99 \
+	    $(MAKE) --no-print-directory BUILD=build-asan unit
+	@$(MAKE) --no-print-directory BUILD=build-asan \
+	    OPTIMIZE="-O1 -g" SANITIZE="-fsanitize=address,undefined \
+	    -fno-omit-frame-pointer" integration
+
+-include bench/bench.mk
+
+
+# -- lint ---------------------------------------------------------------------
+
+LINT := $(wildcard scoreboard/*.c worker/*.c examples/*.c)
+
+.PHONY: lint lint-cppcheck lint-tidy lint-analyzer
+lint: lint-cppcheck lint-tidy lint-analyzer
+
+# Suppressed: what cppcheck cannot know of system headers, and what a public
+# header or a table of handlers must leave unused or not const.
+lint-cppcheck:
+	cppcheck --quiet --error-exitcode=1 --std=c11 --inline-suppr \
+	    --enable=warning,performance,portability -D_GNU_SOURCE \
+	    --suppress=missingIncludeSystem --suppress=unknownMacro \
+	    -Iscoreboard -Iworker -Iworker/include $(LINT)
+
+# The checks that find faults; not those that dislike memcpy() or printf()
+# for lack of Annex K.
+lint-tidy:
+	clang-tidy --quiet --warnings-as-errors='*' --checks='-*,bugprone-*,$\
+	clang-analyzer-*,-bugprone-easily-swappable-parameters,$\
+	-bugprone-reserved-identifier,-bugprone-narrowing-conversions,$\
+	-bugprone-assignment-in-if-condition,$\
+	-clang-analyzer-security.insecureAPI.*' $(LINT) -- \
+	    -std=gnu11 -D_GNU_SOURCE -Iscoreboard -Iworker -Iworker/include
+
+lint-analyzer:
+	@set -e; for file in $(LINT); do \
+	    echo "gcc -fanalyzer $$file"; \
+	    gcc $(filter-out -Werror -Wundef,$(CFLAGS_)) -fanalyzer -Werror \
+	        -c -o /dev/null $$file; \
+	done
+
+
+# -- install ------------------------------------------------------------------
+
+MODULES_DIR = $(shell nginx -V 2>&1 | tr ' ' '\n' \
+                      | sed -n 's/^--modules-path=//p')
+LIBEXEC     = $(PREFIX)/libexec/faas
+INSTALLED   = $(or $(MODULES_DIR),/usr/lib/nginx/modules)
+NGINX_CONF  = /etc/nginx
+UNITS       = /lib/systemd/system
+
+.PHONY: install uninstall
+install: all
+	install -d $(DESTDIR)$(INSTALLED) $(DESTDIR)$(LIBEXEC) \
+	    $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/pkgconfig \
+	    $(DESTDIR)$(PREFIX)/share/faas/examples $(DESTDIR)$(NGINX_CONF) \
+	    $(DESTDIR)$(UNITS)/nginx.service.d
+	install -m 0644 $(BUILD)/ngx_http_faas_module.so \
+	    $(DESTDIR)$(INSTALLED)/ngx_http_faas_module.so.new
+	mv -f $(DESTDIR)$(INSTALLED)/ngx_http_faas_module.so.new \
+	    $(DESTDIR)$(INSTALLED)/ngx_http_faas_module.so
+	for program in faas-supervisor faas-zygote; do \
+	    install -m 0755 $(BUILD)/$$program \
+	        $(DESTDIR)$(LIBEXEC)/$$program.new \
+	    && mv -f $(DESTDIR)$(LIBEXEC)/$$program.new \
+	        $(DESTDIR)$(LIBEXEC)/$$program || exit 1; \
+	done
+	install -m 0644 worker/include/faas.h $(DESTDIR)$(PREFIX)/include/
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' \
+	    conf/faas.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/faas.pc
+	chmod 0644 $(DESTDIR)$(PREFIX)/lib/pkgconfig/faas.pc
+	install -m 0644 examples/*.c $(DESTDIR)$(PREFIX)/share/faas/examples/
+	install -m 0644 conf/faas.conf conf/sites.conf \
+	    $(DESTDIR)$(PREFIX)/share/faas/
+	test -e $(DESTDIR)$(NGINX_CONF)/faas.conf \
+	    || sed -e 's|/usr/libexec/faas|$(LIBEXEC)|' conf/faas.conf \
+	        > $(DESTDIR)$(NGINX_CONF)/faas.conf
+	install -m 0644 conf/nginx.service.d/faas.conf \
+	    $(DESTDIR)$(UNITS)/nginx.service.d/faas.conf
+	if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" = 0 ]; then \
+	    id -u faas >/dev/null 2>&1 || useradd --system --user-group \
+	        --no-create-home --home-dir /nonexistent \
+	        --shell /usr/sbin/nologin faas; \
+	    install -d -m 0755 /srv/functions /var/lib/faas; \
+	    if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi; \
+	fi
+
+# the user, /srv/functions, /var/lib/faas and an edited faas.conf stay
+uninstall:
+	rm -f $(DESTDIR)$(INSTALLED)/ngx_http_faas_module.so \
+	    $(DESTDIR)$(LIBEXEC)/faas-supervisor \
+	    $(DESTDIR)$(LIBEXEC)/faas-zygote \
+	    $(DESTDIR)$(PREFIX)/include/faas.h \
+	    $(DESTDIR)$(PREFIX)/lib/pkgconfig/faas.pc \
+	    $(DESTDIR)$(UNITS)/nginx.service.d/faas.conf
+	rm -rf $(DESTDIR)$(PREFIX)/share/faas
+	sed -e 's|/usr/libexec/faas|$(LIBEXEC)|' conf/faas.conf \
+	    | cmp -s - $(DESTDIR)$(NGINX_CONF)/faas.conf \
+	    && rm -f $(DESTDIR)$(NGINX_CONF)/faas.conf || true
+	rmdir --ignore-fail-on-non-empty $(DESTDIR)$(LIBEXEC) \
+	    $(DESTDIR)$(UNITS)/nginx.service.d 2>/dev/null || true
+
+.PHONY: clean
+clean:
+	rm -rf build build-asan
