@@ -124,10 +124,13 @@ struct ngx_http_faas_ctx_s {
     unsigned                  over_budget:1;
     unsigned                  retried:1;
     unsigned                  queued:1;        /* it had to wait */
+    unsigned                  retrying:1;      /* freed, stock asks again */
     faas_start_e              start;
     uint32_t                  retry_after;     /* seconds, 0: no header */
     const char               *cause;           /* for Proxy-Status details,
                                                   static, or NULL */
+    ngx_int_t                 status;          /* of a refusal that waits to
+                                                  be carried out, or 0 */
     uint32_t                  slot;            /* last one, INDEX_NONE */
     int32_t                   instance_pid;
     char                      version_id[FAAS_VERSION_SIZE];
@@ -143,8 +146,9 @@ struct ngx_http_faas_ctx_s {
     uint64_t                  begun;           /* page's count at hand-over */
     ngx_queue_t               queue;           /* in the function's FIFO */
     ngx_event_t               timer;           /* queue or execution budget */
+    ngx_event_t               resume;          /* posted: go on, or refuse */
     ngx_connection_t         *placeholder;
-    ngx_str_t                 peer_name;
+    ngx_uint_t                attempts;        /* slots handed to it */
 };
 
 
@@ -232,6 +236,21 @@ ngx_http_faas_ctx_t *ngx_http_faas_ctx(ngx_http_request_t *r);
 ngx_int_t ngx_http_faas_refuse(ngx_http_request_t *r,
     ngx_http_faas_ctx_t *ctx, faas_outcome_e outcome, const char *cause);
 
+/* the request's outcome is final: counted once, first word wins */
+void ngx_http_faas_decide(ngx_http_faas_ctx_t *ctx, faas_outcome_e outcome,
+    const char *cause);
+
+/* this worker's cell for a function */
+faas_cell_t *ngx_http_faas_cell(uint32_t function);
+
+/* a counter or gauge of our own cell: we are its one writer, so a load and a
+   store will do */
+
+#define ngx_http_faas_count(field, n)                                         \
+    atomic_store_explicit(&(field),                                           \
+        atomic_load_explicit(&(field), memory_order_relaxed) + (n),           \
+        memory_order_relaxed)
+
 /* monotonic clock, microseconds */
 uint64_t ngx_http_faas_now_us(void);
 
@@ -263,24 +282,43 @@ ngx_int_t ngx_http_faas_scheduler_init_worker(ngx_cycle_t *cycle);
 /* something may have become free, or a version went stale: on_wake */
 void ngx_http_faas_scheduler_wake(void);
 
+/* the request is gone: gives back what its context still holds */
+void ngx_http_faas_scheduler_forget(ngx_http_faas_ctx_t *ctx);
+
 
 /* ngx_http_faas_connection.c */
 
-ngx_int_t ngx_http_faas_connection_init(ngx_cycle_t *cycle);
+/* where a slot listens; made on first use, kept for the worker's life */
+
+typedef struct {
+    struct sockaddr_un        sockaddr;
+    socklen_t                 socklen;
+    ngx_str_t                 name;            /* for logs, upstream_addr */
+} ngx_http_faas_address_t;
+
+
+/* tables sized by the board; from the cycle's pool */
+ngx_int_t ngx_http_faas_connection_init_worker(ngx_cycle_t *cycle);
+
+ngx_http_faas_address_t *ngx_http_faas_connection_address(uint32_t slot);
 
 /* the connection kept to this generation of the slot, taken out; or NULL */
 ngx_connection_t *ngx_http_faas_connection_take(uint32_t slot,
     uint64_t generation, ngx_log_t *log);
 
-/* keeps c for the slot; 0 when it was closed instead */
-ngx_uint_t ngx_http_faas_connection_keep(uint32_t slot, uint64_t generation,
+/*
+ * Keeps c, just used for the slot, until it is taken or the instance ends.
+ * NGX_DECLINED when it cannot be kept: the caller closes it.
+ */
+ngx_int_t ngx_http_faas_connection_keep(uint32_t slot, uint64_t generation,
     uint32_t version, ngx_connection_t *c);
 
-/* slots of the version we keep connections to, last used first: calls try
-   until it returns NGX_OK */
-ngx_int_t ngx_http_faas_connection_each(uint32_t version,
-    ngx_int_t (*try)(uint32_t slot, uint64_t generation, void *data),
-    void *data);
+/*
+ * Acquires an idle slot of the version that we keep a connection to, the one
+ * used last first.  NGX_OK with slot and word, or NGX_BUSY.
+ */
+ngx_int_t ngx_http_faas_connection_acquire(uint32_t version, uint32_t *slot,
+    uint64_t *word);
 
 
 /* ngx_http_faas_variables.c */

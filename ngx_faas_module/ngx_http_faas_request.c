@@ -1,0 +1,474 @@
+
+/*
+ * A request's context, the precontent phase, and how an answer becomes ours.
+ *
+ * Precontent finds function and version and refuses at once what needs no
+ * instance to be refused.  Nothing is acquired here: the body is read and the
+ * cache is asked by the stock upstream afterwards, so that slow uploads,
+ * cache hits and cache-lock waiters hold no instance.
+ */
+
+
+#include "ngx_http_faas_module.h"
+
+
+static ngx_http_faas_ctx_t *ngx_http_faas_ctx_create(ngx_http_request_t *r);
+static void ngx_http_faas_ctx_cleanup(void *data);
+static ngx_int_t ngx_http_faas_route(ngx_http_request_t *r,
+    ngx_http_faas_loc_conf_t *flcf, ngx_http_faas_ctx_t *ctx);
+static ngx_int_t ngx_http_faas_admit(ngx_http_request_t *r,
+    ngx_http_faas_ctx_t *ctx);
+static ngx_int_t ngx_http_faas_token(ngx_http_request_t *r,
+    ngx_http_faas_ctx_t *ctx);
+static void ngx_http_faas_shorten(ngx_http_request_t *r,
+    ngx_http_faas_ctx_t *ctx);
+static ngx_str_t *ngx_http_faas_header(ngx_http_request_t *r, ngx_str_t *name);
+static uint32_t ngx_http_faas_retry_after(ngx_http_faas_ctx_t *ctx,
+    faas_outcome_e outcome);
+
+
+ngx_int_t
+ngx_http_faas_handler(ngx_http_request_t *r)
+{
+    ngx_int_t                  rc;
+    ngx_http_faas_ctx_t       *ctx;
+    ngx_http_faas_loc_conf_t  *flcf;
+
+    flcf = ngx_http_get_module_loc_conf(r, ngx_http_faas_module);
+
+    if (!flcf->pass) {
+        return NGX_DECLINED;
+    }
+
+    ctx = ngx_http_faas_ctx_create(r);
+    if (ctx == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (ngx_http_faas_host.board == NULL
+        || atomic_load_explicit(&ngx_http_faas_host.board->draining,
+                                memory_order_relaxed))
+    {
+        return ngx_http_faas_refuse(r, ctx, FAAS_OUTCOME_SHED,
+                                    "host is ending");
+    }
+
+    rc = ngx_http_faas_route(r, flcf, ctx);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (flcf->invoke && ngx_http_faas_token(r, ctx) != NGX_OK) {
+        return NGX_HTTP_FORBIDDEN;
+    }
+
+    ngx_http_faas_shorten(r, ctx);
+
+    return ngx_http_faas_admit(r, ctx);
+}
+
+
+static ngx_http_faas_ctx_t *
+ngx_http_faas_ctx_create(ngx_http_request_t *r)
+{
+    ngx_pool_cleanup_t   *cln;
+    ngx_http_faas_ctx_t  *ctx;
+
+    cln = ngx_pool_cleanup_add(r->pool, sizeof(ngx_http_faas_ctx_t));
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    ctx = cln->data;
+    ngx_memzero(ctx, sizeof(ngx_http_faas_ctx_t));
+
+    cln->handler = ngx_http_faas_ctx_cleanup;
+
+    ctx->request = r;
+    ctx->function = FAAS_INDEX_NONE;
+    ctx->version = FAAS_INDEX_NONE;
+    ctx->slot = FAAS_INDEX_NONE;
+
+    ngx_http_set_ctx(r, ctx, ngx_http_faas_module);
+
+    return ctx;
+}
+
+
+static void
+ngx_http_faas_ctx_cleanup(void *data)
+{
+    ngx_http_faas_ctx_t  *ctx = data;
+
+    ngx_http_faas_scheduler_forget(ctx);
+}
+
+
+ngx_http_faas_ctx_t *
+ngx_http_faas_ctx(ngx_http_request_t *r)
+{
+    ngx_pool_cleanup_t   *cln;
+    ngx_http_faas_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_faas_module);
+
+    if (ctx != NULL) {
+        return ctx;
+    }
+
+    if (!r->internal && !r->filter_finalize) {
+        return NULL;
+    }
+
+    /* an internal redirect or error_page has zeroed r->ctx; cleanups are
+       listed last first, and subrequests share the pool */
+
+    for (cln = r->pool->cleanup; cln; cln = cln->next) {
+        if (cln->handler == ngx_http_faas_ctx_cleanup) {
+            ctx = cln->data;
+
+            if (ctx->request == r) {
+                return ctx;
+            }
+        }
+    }
+
+    return NULL;
+}
+
+
+static ngx_int_t
+ngx_http_faas_route(ngx_http_request_t *r, ngx_http_faas_loc_conf_t *flcf,
+    ngx_http_faas_ctx_t *ctx)
+{
+    uint32_t          state, current;
+    ngx_int_t         rc;
+    faas_version_t   *v;
+    faas_function_t  *f;
+
+    rc = ngx_http_faas_router_match(r, flcf, ctx);
+
+    if (rc == NGX_ERROR) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (rc == NGX_ABORT) {
+        ngx_http_faas_decide(ctx, FAAS_OUTCOME_NOT_FOUND,
+                             "method is not allowed");
+        ctx->refused = 1;
+        return NGX_HTTP_NOT_ALLOWED;
+    }
+
+    if (rc != NGX_OK || ctx->function == FAAS_INDEX_NONE) {
+        return ngx_http_faas_refuse(r, ctx, FAAS_OUTCOME_NOT_FOUND,
+                                    "no such function or route");
+    }
+
+    f = faas_scoreboard_function(ngx_http_faas_host.board, ctx->function);
+
+    state = atomic_load_explicit(&f->state, memory_order_acquire);
+
+    switch (state) {
+
+    case FAAS_FUNCTION_LOADING:
+    case FAAS_FUNCTION_READY:
+        break;
+
+    case FAAS_FUNCTION_FAILED:
+        return ngx_http_faas_refuse(r, ctx, FAAS_OUTCOME_INIT_ERROR,
+                                    "function cannot start");
+
+    default:
+        return ngx_http_faas_refuse(r, ctx, FAAS_OUTCOME_NOT_FOUND,
+                                    "no such function or route");
+    }
+
+    faas_limits_read(f, &ctx->limits);
+
+    current = atomic_load_explicit(&f->current, memory_order_acquire);
+
+    if (current < ngx_http_faas_host.board->versions) {
+        v = faas_scoreboard_version(ngx_http_faas_host.board, current);
+
+        ctx->version = current;
+        ctx->version_generation = atomic_load_explicit(&v->generation,
+                                                       memory_order_relaxed);
+        ngx_memcpy(ctx->version_id, v->id, FAAS_VERSION_SIZE);
+        ctx->version_id[FAAS_VERSION_SIZE - 1] = '\0';
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * What can be said before the body is read.  The exact count is taken when
+ * the request asks for a slot; this only spares the upload.
+ */
+
+static ngx_int_t
+ngx_http_faas_admit(ngx_http_request_t *r, ngx_http_faas_ctx_t *ctx)
+{
+    uint32_t            i, most;
+    faas_function_t    *f;
+    faas_scoreboard_t  *sb;
+
+    sb = ngx_http_faas_host.board;
+    f = faas_scoreboard_function(sb, ctx->function);
+
+    if (atomic_load_explicit(&f->backoff, memory_order_relaxed)
+        && atomic_load_explicit(&f->instances, memory_order_relaxed) == 0
+        && atomic_load_explicit(&f->backoff_until_ms, memory_order_relaxed)
+           > ngx_http_faas_now_us() / 1000)
+    {
+        return ngx_http_faas_refuse(r, ctx, FAAS_OUTCOME_SHED,
+                                    "function keeps dying");
+    }
+
+    for (i = 0; i < FAAS_WORKERS / 64; i++) {
+
+        if (atomic_load_explicit(&f->waiting_mask[i], memory_order_relaxed)
+            == 0)
+        {
+            continue;
+        }
+
+        most = ctx->limits.max + ctx->limits.queue;
+
+        if (faas_function_admitted(sb, ctx->function) >= most) {
+            return ngx_http_faas_refuse(r, ctx, FAAS_OUTCOME_QUEUE_FULL,
+                                        "queue is full");
+        }
+
+        break;
+    }
+
+    return NGX_DECLINED;
+}
+
+
+/*
+ * faas_invoke: "Faas-Token: NAME:HEX", where HEX is the secret of the calling
+ * function NAME, compared in constant time.
+ */
+
+static ngx_int_t
+ngx_http_faas_token(ngx_http_request_t *r, ngx_http_faas_ctx_t *ctx)
+{
+    u_char           *p, diff;
+    size_t            i, n;
+    uint32_t          caller, generation;
+    ngx_str_t        *value, name;
+    faas_function_t  *f;
+
+    static ngx_str_t  header = ngx_string("Faas-Token");
+
+    value = ngx_http_faas_header(r, &header);
+
+    if (value == NULL) {
+        return NGX_DECLINED;
+    }
+
+    p = ngx_strlchr(value->data, value->data + value->len, ':');
+    if (p == NULL) {
+        return NGX_DECLINED;
+    }
+
+    name.data = value->data;
+    name.len = p - value->data;
+
+    caller = ngx_http_faas_router_name(&name, &generation);
+
+    if (caller == FAAS_INDEX_NONE) {
+        return NGX_DECLINED;
+    }
+
+    f = faas_scoreboard_function(ngx_http_faas_host.board, caller);
+
+    p++;
+    n = ngx_strnlen((u_char *) f->token, sizeof(f->token));
+
+    if (n == 0 || (size_t) (value->data + value->len - p) != n) {
+        return NGX_DECLINED;
+    }
+
+    diff = 0;
+
+    for (i = 0; i < n; i++) {
+        diff |= p[i] ^ (u_char) f->token[i];
+    }
+
+    return diff ? NGX_DECLINED : NGX_OK;
+}
+
+
+/* "Faas-Timeout: 0.5" shortens the execution budget, never lengthens it */
+
+static void
+ngx_http_faas_shorten(ngx_http_request_t *r, ngx_http_faas_ctx_t *ctx)
+{
+    ngx_int_t   ms;
+    ngx_str_t  *value;
+
+    static ngx_str_t  header = ngx_string("Faas-Timeout");
+
+    value = ngx_http_faas_header(r, &header);
+
+    if (value == NULL || value->len == 0 || value->len > 16) {
+        return;
+    }
+
+    ms = ngx_atofp(value->data, value->len, 3);
+
+    if (ms > 0 && (uint64_t) ms < ctx->limits.timeout_ms) {
+        ctx->limits.timeout_ms = (uint32_t) ms;
+    }
+}
+
+
+static ngx_str_t *
+ngx_http_faas_header(ngx_http_request_t *r, ngx_str_t *name)
+{
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    part = &r->headers_in.headers.part;
+    h = part->elts;
+
+    for (i = 0; /* void */ ; i++) {
+
+        if (i >= part->nelts) {
+            if (part->next == NULL) {
+                return NULL;
+            }
+
+            part = part->next;
+            h = part->elts;
+            i = 0;
+        }
+
+        if (h[i].key.len == name->len
+            && ngx_strncasecmp(h[i].key.data, name->data, name->len) == 0)
+        {
+            return &h[i].value;
+        }
+    }
+}
+
+
+ngx_int_t
+ngx_http_faas_refuse(ngx_http_request_t *r, ngx_http_faas_ctx_t *ctx,
+    faas_outcome_e outcome, const char *cause)
+{
+    ngx_http_faas_main_conf_t  *fmcf;
+
+    ctx->refused = 1;
+
+    ngx_http_faas_decide(ctx, outcome, cause);
+
+    switch (outcome) {
+
+    case FAAS_OUTCOME_NOT_FOUND:
+        return NGX_HTTP_NOT_FOUND;
+
+    case FAAS_OUTCOME_INIT_ERROR:
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "faas: function \"%V\" refused a request: %s",
+                      &ctx->name, cause);
+        return NGX_HTTP_BAD_GATEWAY;
+
+    default:
+        break;
+    }
+
+    ctx->retry_after = ngx_http_faas_retry_after(ctx, outcome);
+
+    ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+                  "faas: function \"%V\" refused a request: %s",
+                  &ctx->name, cause);
+
+    fmcf = ngx_http_get_module_main_conf(r, ngx_http_faas_module);
+
+    return fmcf->busy_status;
+}
+
+
+void
+ngx_http_faas_decide(ngx_http_faas_ctx_t *ctx, faas_outcome_e outcome,
+    const char *cause)
+{
+    faas_cell_t  *cell;
+
+    if (ctx->decided) {
+        return;
+    }
+
+    ctx->decided = 1;
+    ctx->outcome = outcome;
+    ctx->cause = cause;
+
+    if (ctx->function == FAAS_INDEX_NONE) {
+        return;
+    }
+
+    cell = ngx_http_faas_cell(ctx->function);
+
+    if (cell != NULL) {
+        ngx_http_faas_count(cell->outcome[outcome], 1);
+    }
+}
+
+
+/* seconds: until the back-off ends, or until those admitted are served */
+
+static uint32_t
+ngx_http_faas_retry_after(ngx_http_faas_ctx_t *ctx, faas_outcome_e outcome)
+{
+    uint64_t          now, until, us;
+    faas_function_t  *f;
+
+    if (ctx->function == FAAS_INDEX_NONE) {
+        return 1;
+    }
+
+    f = faas_scoreboard_function(ngx_http_faas_host.board, ctx->function);
+
+    if (outcome == FAAS_OUTCOME_SHED) {
+        now = ngx_http_faas_now_us() / 1000;
+        until = atomic_load_explicit(&f->backoff_until_ms,
+                                     memory_order_relaxed);
+
+        return until > now ? (uint32_t) ((until - now + 999) / 1000) : 1;
+    }
+
+    us = (uint64_t) atomic_load_explicit(&f->service_us, memory_order_relaxed)
+         * faas_function_admitted(ngx_http_faas_host.board, ctx->function)
+         / (ctx->limits.max ? ctx->limits.max : 1);
+
+    return (uint32_t) ngx_min(us / 1000000 + 1, 3600);
+}
+
+
+faas_cell_t *
+ngx_http_faas_cell(uint32_t function)
+{
+    if (ngx_http_faas_host.worker == FAAS_WORKER_NONE) {
+        return NULL;
+    }
+
+    return faas_scoreboard_cell(ngx_http_faas_host.board, function,
+                                ngx_http_faas_host.worker);
+}
+
+
+uint64_t
+ngx_http_faas_now_us(void)
+{
+    struct timespec  ts;
+
+    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
+
+    return (uint64_t) ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
