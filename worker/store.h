@@ -26,17 +26,19 @@ typedef struct {
 } store_object_t;
 
 
-/* opens (and makes, 0700) the store below state_dir; a descriptor or -1 */
+/* opens (and makes, 0700) the store below state_dir; a descriptor, or -1 with
+   errno: EPERM when it belongs to somebody else */
 int store_open(int state_dir);
 
 /*
  * Takes the file `name` of the directory functions_dir into the store: opened
- * with O_NOFOLLOW, regular, not empty, at most 1 GiB, owned by root, by
- * owner or by deployer ((uid_t) -1: none), not writable by group or others;
- * copied, synced, checked not to have changed meanwhile, renamed into place
- * (or the copy that is there already used).  0; -1 with a line in
- * why[STORE_WHY_SIZE]; -2 when the file changed while it was read: come back
- * when the next event says so.
+ * with O_NOFOLLOW, regular, not empty, at most 1 GiB, with one hard link,
+ * owned by root, by owner or by deployer ((uid_t) -1: none), not writable by
+ * group or others; copied, synced, checked not to have changed meanwhile,
+ * renamed into place (or the copy that is there already used).  0; -1 with a
+ * line in why[STORE_WHY_SIZE]; -2, also with a line, when the file is being
+ * written, changed while it was read, or is gone: no error yet, come back
+ * when the next event says so, or with watch_again().
  */
 int store_take(int store, int functions_dir, const char *name, uid_t owner,
     uid_t deployer, store_object_t *object, char *why);
@@ -45,7 +47,7 @@ int store_take(int store, int functions_dir, const char *name, uid_t owner,
 int store_get(int store, const char *sha256);
 
 /* removes objects whose sha256 keep() does not want (0), and leftovers of
-   copies that were interrupted; returns how many went */
+   copies that were interrupted; returns how many went, or -1 with errno */
 int store_sweep(int store, int (*keep)(const char *sha256, void *data),
     void *data);
 
