@@ -1,0 +1,29 @@
+# Included by the Makefile.  `make bench` measures for about five minutes;
+# BENCH_SECONDS=60 for less, BENCH_ONLY="floor resident" for some of it.
+
+BENCH_SECONDS = 300
+BENCH_ROUNDS  = 5
+BENCH_ONLY    =
+
+PACKAGES_BENCH := $(PACKAGES) python3 php-fpm fcgiwrap
+
+$(BUILD)/bench/load: $(call objects,bench/load.c bench/slice.c)
+$(BUILD)/bench/floor: $(call objects,bench/floor.c)
+$(BUILD)/bench/hello.cgi: $(call objects,bench/hello_cgi.c)
+
+BENCH := $(addprefix $(BUILD)/bench/,load floor hello.cgi)
+
+$(BENCH):
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS_) $(LDFLAGS) -o $@ $^
+
+# whom apt cannot install is left out, and the table says so
+.PHONY: bench bench-programs
+bench-programs: $(BENCH)
+
+bench:
+	-@sh conf/deps.sh $(PACKAGES_BENCH)
+	@$(MAKE) --no-print-directory -j$(JOBS) all bench-programs
+	@BENCH_SECONDS="$(BENCH_SECONDS)" BENCH_ROUNDS="$(BENCH_ROUNDS)" \
+	    BENCH_ONLY="$(BENCH_ONLY)" FAAS_BUILD=$(BUILD) \
+	    /usr/bin/python3 bench/bench.py </dev/null

@@ -1,0 +1,291 @@
+"""Runs the benchmark and prints one table; `make bench` calls it.
+
+All contestants are up at the same time, idle but one.  A round gives each a
+run at each number of connections, in turn, so that what the machine does over
+minutes falls on all alike; a cell of the table is the median of its rounds.
+
+Environment: BENCH_SECONDS (about, for all), BENCH_ROUNDS, BENCH_ONLY (names),
+BENCH_KEEP=1 (leaves the directory), FAAS_BUILD, NGINX.
+"""
+
+import json
+import os
+import platform
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import contestants
+import functions
+
+CONNECTIONS = (1, 32, 256)
+WARM_MS = 150
+OVERHEAD = 0.12                 # s, of a run beside what it measures
+COLD_PART = 0.3                 # of BENCH_SECONDS
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+CONTESTANTS = (
+    ('return-200', contestants.Return200),
+    ('floor', contestants.Floor),
+    ('resident', functions.Resident),
+    ('oneshot', functions.Oneshot),
+    ('php-fpm', contestants.PhpFpm),
+    ('fcgiwrap', contestants.Fcgiwrap),
+)
+
+
+def load(contestant, connections, ms):
+    """One run of the load generator; its JSON, with cpu per request added."""
+    group = contestant.group
+    argv = [os.path.join(contestants.BUILD, 'bench/load'),
+            '-p', str(contestant.port), '-u', contestant.path,
+            '-e', contestants.BODY, '-c', str(connections),
+            '-d', str(ms), '-w', str(WARM_MS)]
+    if group.usage_file:
+        argv += ['-a', group.usage_file, '-A', group.machine_file]
+    before = group.cpu_us()
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, timeout=ms / 1000 + 30)
+    used = group.cpu_us() - before
+    if done.returncode:
+        raise RuntimeError('load: exit %d' % done.returncode)
+    run = json.loads(done.stdout)
+    quiet = run['quiet']
+    if not group.usage_file:            # no figures for the slices
+        quiet = dict(cpu_us=used, requests=run['answered'])
+    run['cpu_per_request'] = (quiet['cpu_us'] / quiet['requests']
+                              if quiet['requests'] else None)
+    return run
+
+
+def rounds(up, seconds, count):
+    """{(connections, name): [run, ...]}, interleaved."""
+    names = list(up)
+    cells = len(names) * len(CONNECTIONS)
+    ms = int(1000 * (seconds / (cells * count) - OVERHEAD)) - WARM_MS
+    ms = max(ms // 50, 4) * 50
+    runs = {}
+    for r in range(count):
+        progress('round %d of %d, %d runs of %.2f s'
+                 % (r + 1, count, cells, ms / 1000))
+        for connections in CONNECTIONS:
+            for i in range(len(names)):
+                name = names[(i + r) % len(names)]
+                run = load(up[name], connections, ms)
+                runs.setdefault((connections, name), []).append(run)
+    return runs
+
+
+def median(values):
+    values = [v for v in values if v is not None]
+    return statistics.median(values) if values else None
+
+
+def summary(runs):
+    """One row for each cell."""
+    rows = []
+    for (connections, name), cell in sorted(
+            runs.items(), key=lambda item: item[0][0]):
+        floor = runs.get((connections, 'floor'))
+        ratios = [a['cpu_per_request'] / b['cpu_per_request']
+                  for a, b in zip(cell, floor or ())
+                  if a['cpu_per_request'] and b['cpu_per_request']]
+        rows.append({
+            'connections': connections,
+            'contestant': name,
+            'rate': median(r['quiet']['requests'] / r['quiet']['seconds']
+                           if r['quiet']['seconds'] else None for r in cell),
+            'p50_us': median(r['quiet']['p50'] for r in cell),
+            'p99_us': median(r['quiet']['p99'] for r in cell),
+            'p99_all_us': median(r['all']['p99'] for r in cell),
+            'cpu_us': median(r['cpu_per_request'] for r in cell),
+            'to_floor': median(ratios),
+            'errors': sum(sum(r['errors'].values()) for r in cell),
+            'hung': sum(r['hung'] for r in cell),
+            'quiet': statistics.mean(r['undisturbed'] for r in cell),
+        })
+    return rows
+
+
+def number(value, digits=0):
+    return '-' if value is None else '%.*f' % (digits, value)
+
+
+def table(rows, order):
+    head = ('conns', 'contestant', 'req/s', 'p50 us', 'p99 us', 'p99 all',
+            'CPU us/req', 'to floor', 'errors', 'hung', 'quiet')
+    lines = [head]
+    rows = sorted(rows, key=lambda r: (r['connections'],
+                                       order.index(r['contestant'])))
+    for r in rows:
+        lines.append((
+            str(r['connections']), r['contestant'], number(r['rate']),
+            number(r['p50_us']), number(r['p99_us']), number(r['p99_all_us']),
+            number(r['cpu_us'], 1), number(r['to_floor'], 2),
+            str(r['errors']), str(r['hung']), '%d%%' % (100 * r['quiet'])))
+    print_columns(lines)
+
+
+def print_columns(lines):
+    widths = [max(len(line[i]) for line in lines)
+              for i in range(len(lines[0]))]
+    for n, line in enumerate(lines):
+        print('  '.join(cell.ljust(w) if i == 1 else cell.rjust(w)
+                        for i, (cell, w) in enumerate(zip(line, widths))))
+        if n == 0 or (n < len(lines) - 1 and line[0] != lines[n + 1][0]):
+            print()
+
+
+def progress(text):
+    print('bench: ' + text, file=sys.stderr, flush=True)
+
+
+def machine():
+    model = ''
+    with open('/proc/cpuinfo') as f:
+        for line in f:
+            if line.startswith('model name'):
+                model = line.partition(':')[2].strip()
+                break
+    nginx = subprocess.run([contestants.NGINX, '-v'], stderr=subprocess.PIPE)
+    return '%d x %s, Linux %s, %s' % (
+        os.cpu_count(), model, platform.release(),
+        nginx.stderr.decode().strip().rpartition(': ')[2])
+
+
+def start(base, only):
+    """The contestants that could be started, and why others could not."""
+    up, absent = {}, {}
+    for name, kind in CONTESTANTS:
+        if only and name not in only:
+            continue
+        contestant = kind(name, base)
+        try:
+            contestant.start()
+            up[name] = contestant
+        except contestants.Missing as e:
+            absent[name] = str(e)
+            for line in contestant.complaints()[-3:]:
+                progress('%s: %s' % (name, line))
+            contestant.stop()
+        except BaseException:
+            contestant.stop()
+            stop(up)
+            raise
+    return up, absent
+
+
+def stop(up):
+    for name, contestant in up.items():
+        left = contestant.stop()
+        if left:
+            progress('%s: did not end by itself, killed: %s'
+                     % (name, ' '.join(left)))
+
+
+def save(base, result):
+    directory = os.path.join(HERE, 'results')
+    os.makedirs(directory, exist_ok=True)
+    path = os.path.join(directory, time.strftime('%Y%m%d-%H%M%S.json'))
+    with open(path, 'w') as f:
+        json.dump(result, f)
+    progress('all figures: ' + os.path.relpath(path))
+
+
+def measure(base, seconds, count, only):
+    result = {'machine': machine(), 'time': time.strftime('%F %T %z')}
+
+    cold_seconds = seconds * COLD_PART if not only or 'cold' in only else 0
+    names = [name for name in only if name != 'cold']
+
+    if names or not only:
+        up, absent = start(base, names)
+        try:
+            runs = rounds(up, seconds - cold_seconds, count) if up else {}
+            result['pss'] = {name: c.pss() for name, c in up.items()
+                             if isinstance(c, functions.Function)}
+            result['complaints'] = {name: c.complaints()
+                                    for name, c in up.items()}
+        finally:
+            stop(up)
+        result['rows'] = summary(runs)
+        result['absent'] = absent
+        result['runs'] = [dict(run, contestant=name) for (_, name), cell
+                          in runs.items() for run in cell]
+
+    if cold_seconds:
+        progress('cold starts, at most %d s' % cold_seconds)
+        result['cold'] = functions.cold_starts(base, cold_seconds, progress)
+
+    return result
+
+
+def report(result):
+    print(result['machine'])
+    print()
+
+    if result.get('rows'):
+        table(result['rows'], [name for name, _ in CONTESTANTS])
+        print()
+    for name, why in result.get('absent', {}).items():
+        print('%s did not take part: %s' % (name, why))
+
+    lines = [('cold start of hello', '', 'n', 'p50 ms', 'p99 ms', 'max ms')]
+    for what, times in result.get('cold', {}).items():
+        if times:
+            lines.append((what, '', str(len(times)))
+                         + tuple('%.2f' % (1000 * functions.quantile(times, q))
+                                 for q in (.5, .99, 1)))
+    if len(lines) > 1:
+        print_columns(lines)
+        print()
+
+    for name, sizes in result.get('pss', {}).items():
+        if sizes:
+            print('%s: %d idle instances, PSS %d kB each (median), %d kB '
+                  'at most' % (name, len(sizes), statistics.median(sizes),
+                               max(sizes)))
+
+    for name, lines in result.get('complaints', {}).items():
+        if lines:
+            print('%s: nginx logged %d errors, the last: %s'
+                  % (name, len(lines), lines[-1]))
+
+    print("""\
+req/s, p50, p99, CPU: of the quiet 50 ms slices (no stall of the machine, no
+stranger on it; the busiest half where those are under a quarter), medians of
+the rounds.  p99 all: of all slices.  CPU: user and system of nginx and all
+that stands behind it.  to floor: ratio within a round.  hung: no answer 3 s
+after the run.  quiet: part of the slices that were.""")
+
+
+def main():
+    seconds = float(os.environ.get('BENCH_SECONDS') or 300)
+    count = int(os.environ.get('BENCH_ROUNDS') or 5)
+    only = (os.environ.get('BENCH_ONLY') or '').split()
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+    # nginx's workers and functions are other users
+    base = tempfile.mkdtemp(prefix='faas-bench.')
+    os.chmod(base, 0o755)
+
+    try:
+        result = measure(base, seconds, count, only)
+    finally:
+        if os.environ.get('BENCH_KEEP'):
+            progress('left: ' + base)
+        else:
+            shutil.rmtree(base, ignore_errors=True)
+
+    save(base, result)
+    report(result)
+
+
+if __name__ == '__main__':
+    main()
