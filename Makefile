@@ -36,6 +36,7 @@ ZYGOTE     := worker/zygote.c worker/init.c worker/template.c \
 EXAMPLES           := $(patsubst examples/%.c,%,$(wildcard examples/*.c))
 PACKAGES_markdown  := libcmark
 PACKAGES_thumbnail := libturbojpeg libpng
+LIBS_wordcount     := -lm
 
 # Debian's packages: to build and to run, and to test
 PACKAGES := gcc libc6-dev make pkgconf nginx nginx-dev libfcgi-dev \
@@ -81,7 +82,8 @@ $(BUILD)/examples/%.so: examples/%.c worker/include/faas.h Makefile
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 $(OPTIMIZE) $(filter-out -Wundef,$(WARNINGS)) \
 	    -shared -fPIC -fvisibility=hidden -Iworker/include -o $@ $< \
-	    $(if $(PACKAGES_$*),$$(pkg-config --cflags --libs $(PACKAGES_$*)))
+	    $(if $(PACKAGES_$*),$$(pkg-config --cflags --libs $(PACKAGES_$*))) \
+	    $(LIBS_$*)
 
 
 # -- dependencies -------------------------------------------------------------
