@@ -8,7 +8,9 @@
  *   ngx_http_faas_host.c        keeper, control connection, board, pages
  *   ngx_http_faas_request.c     context, precontent phase, refusals
  *   ngx_http_faas_router.c      route table to function
- *   ngx_http_faas_scheduler.c   the upstream peer: acquire, wait, release
+ *   ngx_http_faas_scheduler.c   the upstream peer: get, free, budgets
+ *   ngx_http_faas_attempt.c     what an attempt came to
+ *   ngx_http_faas_queue.c       slots: acquire, wait in line, hand over, wake
  *   ngx_http_faas_connection.c  connections kept to slots
  *   ngx_http_faas_variables.c   $faas_*
  *   ngx_http_faas_filter.c      platform headers on our own answers
@@ -231,10 +233,11 @@ ngx_http_faas_ctx_t *ngx_http_faas_ctx(ngx_http_request_t *r);
 
 /*
  * Marks the answer as ours: outcome, cause for Proxy-Status, Retry-After;
- * counts the outcome.  Returns the status to answer with.
+ * counts the outcome.  Returns the status to answer with, and leaves it in
+ * ctx->status.
  */
-ngx_int_t ngx_http_faas_refuse(ngx_http_request_t *r,
-    ngx_http_faas_ctx_t *ctx, faas_outcome_e outcome, const char *cause);
+ngx_int_t ngx_http_faas_refuse(ngx_http_faas_ctx_t *ctx,
+    faas_outcome_e outcome, const char *cause);
 
 /* the request's outcome is final: counted once, first word wins */
 void ngx_http_faas_decide(ngx_http_faas_ctx_t *ctx, faas_outcome_e outcome,
@@ -277,13 +280,71 @@ ngx_int_t ngx_http_faas_scheduler_init_upstream(ngx_conf_t *cf,
 ngx_int_t ngx_http_faas_scheduler_init_peer(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us);
 
-ngx_int_t ngx_http_faas_scheduler_init_worker(ngx_cycle_t *cycle);
-
-/* something may have become free, or a version went stale: on_wake */
-void ngx_http_faas_scheduler_wake(void);
-
 /* the request is gone: gives back what its context still holds */
 void ngx_http_faas_scheduler_forget(ngx_http_faas_ctx_t *ctx);
+
+
+/* ngx_http_faas_attempt.c */
+
+/* was END_REQUEST read, and nothing wrong since? */
+ngx_uint_t ngx_http_faas_attempt_is_complete(ngx_http_faas_ctx_t *ctx,
+    ngx_connection_t *c, ngx_uint_t state);
+
+/* may the handler have run? */
+ngx_uint_t ngx_http_faas_attempt_has_started(ngx_http_faas_ctx_t *ctx);
+
+ngx_uint_t ngx_http_faas_attempt_may_retry(ngx_http_faas_ctx_t *ctx);
+
+/* the outcome, if this attempt was the last */
+faas_outcome_e ngx_http_faas_attempt_outcome(ngx_http_faas_ctx_t *ctx,
+    ngx_connection_t *c, ngx_uint_t failed);
+
+/* adds the attempt that ends to our cell's totals */
+void ngx_http_faas_attempt_count(ngx_http_faas_ctx_t *ctx);
+
+
+/* ngx_http_faas_queue.c */
+
+ngx_int_t ngx_http_faas_queue_init_worker(ngx_cycle_t *cycle);
+
+/* something may have become free, or a version went stale: on_wake */
+void ngx_http_faas_queue_wake(void);
+
+/*
+ * Brings function and version of the context up to date, by name if the entry
+ * is another's now.  NGX_OK, or NGX_DECLINED: the refusal is in ctx->status.
+ */
+ngx_int_t ngx_http_faas_queue_resolve(ngx_http_faas_ctx_t *ctx);
+
+/* counts the request as admitted, once; takes it out of the count */
+void ngx_http_faas_queue_admit(ngx_http_faas_ctx_t *ctx);
+void ngx_http_faas_queue_depart(ngx_http_faas_ctx_t *ctx);
+
+/* 1 when nobody waits for the function in this worker */
+ngx_uint_t ngx_http_faas_queue_is_empty(uint32_t function);
+
+/* an idle slot for ctx: NGX_OK and it holds it, or NGX_BUSY */
+ngx_int_t ngx_http_faas_queue_acquire(ngx_http_faas_ctx_t *ctx);
+
+/*
+ * Into the FIFO.  When a slot falls to ctx (which may be at once) it holds it
+ * and its resume event is posted; likewise when it is to be refused, with
+ * ctx->status set; its timer runs out with the queue's budget.
+ */
+ngx_int_t ngx_http_faas_queue_join(ngx_http_faas_ctx_t *ctx);
+
+/* out of the FIFO, if it was in */
+void ngx_http_faas_queue_dequeue(ngx_http_faas_ctx_t *ctx);
+
+/* milliseconds that ctx may still wait */
+uint64_t ngx_http_faas_queue_left_ms(ngx_http_faas_ctx_t *ctx);
+
+/* lets go of a slot whose instance is free, for whose turn it is */
+void ngx_http_faas_queue_release(ngx_http_faas_ctx_t *ctx);
+
+/* lets go of a slot: IDLE or DRAINING */
+void ngx_http_faas_queue_leave(ngx_http_faas_ctx_t *ctx,
+    faas_slot_state_e state);
 
 
 /* ngx_http_faas_connection.c */

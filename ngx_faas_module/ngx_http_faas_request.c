@@ -49,7 +49,7 @@ ngx_http_faas_handler(ngx_http_request_t *r)
         || atomic_load_explicit(&ngx_http_faas_host.board->draining,
                                 memory_order_relaxed))
     {
-        return ngx_http_faas_refuse(r, ctx, FAAS_OUTCOME_SHED,
+        return ngx_http_faas_refuse(ctx, FAAS_OUTCOME_SHED,
                                     "host is ending");
     }
 
@@ -161,7 +161,7 @@ ngx_http_faas_route(ngx_http_request_t *r, ngx_http_faas_loc_conf_t *flcf,
     }
 
     if (rc != NGX_OK || ctx->function == FAAS_INDEX_NONE) {
-        return ngx_http_faas_refuse(r, ctx, FAAS_OUTCOME_NOT_FOUND,
+        return ngx_http_faas_refuse(ctx, FAAS_OUTCOME_NOT_FOUND,
                                     "no such function or route");
     }
 
@@ -176,11 +176,11 @@ ngx_http_faas_route(ngx_http_request_t *r, ngx_http_faas_loc_conf_t *flcf,
         break;
 
     case FAAS_FUNCTION_FAILED:
-        return ngx_http_faas_refuse(r, ctx, FAAS_OUTCOME_INIT_ERROR,
+        return ngx_http_faas_refuse(ctx, FAAS_OUTCOME_INIT_ERROR,
                                     "function cannot start");
 
     default:
-        return ngx_http_faas_refuse(r, ctx, FAAS_OUTCOME_NOT_FOUND,
+        return ngx_http_faas_refuse(ctx, FAAS_OUTCOME_NOT_FOUND,
                                     "no such function or route");
     }
 
@@ -222,7 +222,7 @@ ngx_http_faas_admit(ngx_http_request_t *r, ngx_http_faas_ctx_t *ctx)
         && atomic_load_explicit(&f->backoff_until_ms, memory_order_relaxed)
            > ngx_http_faas_now_us() / 1000)
     {
-        return ngx_http_faas_refuse(r, ctx, FAAS_OUTCOME_SHED,
+        return ngx_http_faas_refuse(ctx, FAAS_OUTCOME_SHED,
                                     "function keeps dying");
     }
 
@@ -237,7 +237,7 @@ ngx_http_faas_admit(ngx_http_request_t *r, ngx_http_faas_ctx_t *ctx)
         most = ctx->limits.max + ctx->limits.queue;
 
         if (faas_function_admitted(sb, ctx->function) >= most) {
-            return ngx_http_faas_refuse(r, ctx, FAAS_OUTCOME_QUEUE_FULL,
+            return ngx_http_faas_refuse(ctx, FAAS_OUTCOME_QUEUE_FULL,
                                         "queue is full");
         }
 
@@ -359,10 +359,13 @@ ngx_http_faas_header(ngx_http_request_t *r, ngx_str_t *name)
 
 
 ngx_int_t
-ngx_http_faas_refuse(ngx_http_request_t *r, ngx_http_faas_ctx_t *ctx,
-    faas_outcome_e outcome, const char *cause)
+ngx_http_faas_refuse(ngx_http_faas_ctx_t *ctx, faas_outcome_e outcome,
+    const char *cause)
 {
+    ngx_http_request_t         *r;
     ngx_http_faas_main_conf_t  *fmcf;
+
+    r = ctx->request;
 
     ctx->refused = 1;
 
@@ -371,27 +374,26 @@ ngx_http_faas_refuse(ngx_http_request_t *r, ngx_http_faas_ctx_t *ctx,
     switch (outcome) {
 
     case FAAS_OUTCOME_NOT_FOUND:
-        return NGX_HTTP_NOT_FOUND;
+        ctx->status = NGX_HTTP_NOT_FOUND;
+        return ctx->status;
 
     case FAAS_OUTCOME_INIT_ERROR:
-        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                      "faas: function \"%V\" refused a request: %s",
-                      &ctx->name, cause);
-        return NGX_HTTP_BAD_GATEWAY;
+        ctx->status = NGX_HTTP_BAD_GATEWAY;
+        break;
 
     default:
+        fmcf = ngx_http_get_module_main_conf(r, ngx_http_faas_module);
+
+        ctx->status = fmcf->busy_status;
+        ctx->retry_after = ngx_http_faas_retry_after(ctx, outcome);
         break;
     }
-
-    ctx->retry_after = ngx_http_faas_retry_after(ctx, outcome);
 
     ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
                   "faas: function \"%V\" refused a request: %s",
                   &ctx->name, cause);
 
-    fmcf = ngx_http_get_module_main_conf(r, ngx_http_faas_module);
-
-    return fmcf->busy_status;
+    return ctx->status;
 }
 
 

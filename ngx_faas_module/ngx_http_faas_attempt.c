@@ -1,0 +1,141 @@
+
+/*
+ * What an attempt came to: was the answer complete, may the handler have run,
+ * may the request be tried again, and what is its outcome.  Read-only but for
+ * the counters of our own cell.
+ */
+
+
+#include "ngx_http_faas_module.h"
+
+
+/* an attempt that was not started may be repeated, but not for ever */
+#define NGX_HTTP_FAAS_ATTEMPTS  8
+
+
+/*
+ * Was END_REQUEST read?  Stock says so by keepalive; but it may have read an
+ * END_REQUEST and failed afterwards, on the client's side.
+ */
+
+ngx_uint_t
+ngx_http_faas_attempt_is_complete(ngx_http_faas_ctx_t *ctx,
+    ngx_connection_t *c, ngx_uint_t state)
+{
+    return c != NULL
+           && !(state & NGX_PEER_FAILED)
+           && !ctx->over_budget
+           && ctx->request->upstream->keepalive;
+}
+
+
+/* counters and times of the attempt that ends */
+
+void
+ngx_http_faas_attempt_count(ngx_http_faas_ctx_t *ctx)
+{
+    uint64_t              us;
+    faas_cell_t          *cell;
+    ngx_http_upstream_t  *u;
+
+    u = ctx->request->upstream;
+    us = ngx_http_faas_now_us() - ctx->handed_us;
+    cell = ngx_http_faas_cell(ctx->function);
+
+    ctx->exec_us += us;
+
+    ngx_http_faas_count(cell->finished, 1);
+    ngx_http_faas_count(cell->service_us, us);
+
+    if (u->state) {
+        ngx_http_faas_count(cell->bytes_out,
+                            (uint64_t) u->state->bytes_received);
+    }
+
+    if (ctx->request->headers_in.content_length_n > 0) {
+        ngx_http_faas_count(cell->bytes_in, (uint64_t)
+                            ctx->request->headers_in.content_length_n);
+    }
+}
+
+
+/*
+ * May the handler have run?  The slot's page tells: the count of requests
+ * that its instances have taken goes on over their lives, so if it is what it
+ * was at hand-over, this one was not among them.
+ */
+
+ngx_uint_t
+ngx_http_faas_attempt_has_started(ngx_http_faas_ctx_t *ctx)
+{
+    faas_page_t  *page;
+
+    if (!ctx->request->upstream->request_sent) {
+        return 0;
+    }
+
+    page = ngx_http_faas_host.pages[ctx->slot];
+
+    return page == NULL
+           || atomic_load_explicit(&page->begun, memory_order_acquire)
+              != ctx->begun;
+}
+
+
+ngx_uint_t
+ngx_http_faas_attempt_may_retry(ngx_http_faas_ctx_t *ctx)
+{
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+
+    if (ctx->over_budget
+        || r->connection->error
+        || ctx->attempts >= NGX_HTTP_FAAS_ATTEMPTS
+        || (r->upstream->request_sent && r->request_body_no_buffering))
+    {
+        return 0;
+    }
+
+    if (!ngx_http_faas_attempt_has_started(ctx)) {
+        return 1;
+    }
+
+    return !ctx->retried
+           && ((r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))
+               || ctx->limits.idempotent);
+}
+
+
+faas_outcome_e
+ngx_http_faas_attempt_outcome(ngx_http_faas_ctx_t *ctx, ngx_connection_t *c,
+    ngx_uint_t failed)
+{
+    ngx_http_upstream_t  *u;
+
+    u = ctx->request->upstream;
+
+    if (ctx->over_budget) {
+        return FAAS_OUTCOME_TIMEOUT;
+    }
+
+    if (failed) {
+        return FAAS_OUTCOME_CRASH;
+    }
+
+    if (!u->keepalive) {
+
+        if (ctx->request->connection->error || u->headers_in.status_n == 0) {
+            return FAAS_OUTCOME_CANCELLED;
+        }
+
+        if (c == NULL || c->read->eof || c->read->error
+            || (u->pipe && (u->pipe->upstream_error || u->pipe->upstream_eof)))
+        {
+            return FAAS_OUTCOME_CRASH;
+        }
+    }
+
+    return u->headers_in.status_n >= NGX_HTTP_INTERNAL_SERVER_ERROR
+           ? FAAS_OUTCOME_FUNCTION_ERROR : FAAS_OUTCOME_OK;
+}

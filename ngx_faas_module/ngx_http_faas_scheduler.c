@@ -1,0 +1,686 @@
+
+/*
+ * The scheduler is the peer of the stock FastCGI upstream: peer.get acquires
+ * a slot, peer.free ends the attempt.  Between them everything is nginx's.
+ *
+ * A request's ways through here:
+ *
+ *   get -> holding -> free                        a slot was idle
+ *   get -> waiting -> resume -> holding -> free
+ *   get -> waiting -> resume -> refused           free is called on the way
+ *   free -> get                                   stock retries
+ *
+ * The wait is an unfinished connect.  get returns NGX_AGAIN with a
+ * placeholder connection: from the request's pool, without a descriptor, but
+ * with everything that stock sets on a connection it waits for.  When a slot
+ * falls to the request, the real connection takes the placeholder's place and
+ * its write event is run, and stock carries on as if a connect had finished.
+ * Whatever ends the request meanwhile calls peer.free, because peer.sockaddr
+ * is set, and there the placeholder is taken away again: stock must never
+ * close a connection without a descriptor.
+ */
+
+
+#include "ngx_http_faas_module.h"
+
+
+static ngx_int_t ngx_http_faas_scheduler_get(ngx_peer_connection_t *pc,
+    void *data);
+static ngx_int_t ngx_http_faas_scheduler_connect(ngx_peer_connection_t *pc,
+    ngx_http_faas_ctx_t *ctx);
+static ngx_int_t ngx_http_faas_scheduler_wait(ngx_peer_connection_t *pc,
+    ngx_http_faas_ctx_t *ctx);
+static ngx_int_t ngx_http_faas_scheduler_placeholder(ngx_peer_connection_t *pc,
+    ngx_http_faas_ctx_t *ctx);
+static void ngx_http_faas_scheduler_unplace(ngx_peer_connection_t *pc,
+    ngx_http_faas_ctx_t *ctx);
+static void ngx_http_faas_scheduler_resume_handler(ngx_event_t *ev);
+static void ngx_http_faas_scheduler_go(ngx_http_faas_ctx_t *ctx);
+static void ngx_http_faas_scheduler_timer_handler(ngx_event_t *ev);
+static void ngx_http_faas_scheduler_refused(ngx_http_faas_ctx_t *ctx);
+static ngx_uint_t ngx_http_faas_scheduler_stale(ngx_http_request_t *r);
+static void ngx_http_faas_scheduler_expire(ngx_http_faas_ctx_t *ctx);
+static void ngx_http_faas_scheduler_free(ngx_peer_connection_t *pc, void *data,
+    ngx_uint_t state);
+
+
+ngx_int_t
+ngx_http_faas_scheduler_init_upstream(ngx_conf_t *cf,
+    ngx_http_upstream_srv_conf_t *us)
+{
+    us->peer.init = ngx_http_faas_scheduler_init_peer;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_faas_scheduler_init_peer(ngx_http_request_t *r,
+    ngx_http_upstream_srv_conf_t *us)
+{
+    ngx_http_upstream_t  *u;
+    ngx_http_faas_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_faas_module);
+
+    if (ctx == NULL || ctx->function == FAAS_INDEX_NONE
+        || ngx_http_faas_host.worker == FAAS_WORKER_NONE)
+    {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "faas: request came to the upstream \"%V\" without "
+                      "a function", &us->host);
+        return NGX_ERROR;
+    }
+
+    u = r->upstream;
+
+    u->peer.data = ctx;
+    u->peer.get = ngx_http_faas_scheduler_get;
+    u->peer.free = ngx_http_faas_scheduler_free;
+    u->peer.tries = 1;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_faas_scheduler_get(ngx_peer_connection_t *pc, void *data)
+{
+    ngx_http_faas_ctx_t *ctx = data;
+
+    faas_cell_t  *cell;
+
+    pc->cached = 0;
+    pc->connection = NULL;
+
+    if (ctx->holding) {
+        /* called from ngx_http_faas_scheduler_go() */
+        return ngx_http_faas_scheduler_connect(pc, ctx);
+    }
+
+    ctx->retrying = 0;
+    ctx->arrived_us = ngx_http_faas_now_us();
+
+    if (ngx_http_faas_queue_resolve(ctx) != NGX_OK) {
+        return ngx_http_faas_scheduler_wait(pc, ctx);
+    }
+
+    ngx_http_faas_queue_admit(ctx);
+
+    if (ngx_http_faas_queue_is_empty(ctx->function)
+        && ngx_http_faas_queue_acquire(ctx) == NGX_OK)
+    {
+        cell = ngx_http_faas_cell(ctx->function);
+        ngx_http_faas_count(cell->warm, 1);
+        return ngx_http_faas_scheduler_connect(pc, ctx);
+    }
+
+    return ngx_http_faas_scheduler_wait(pc, ctx);
+}
+
+
+/*
+ * The connection to the slot that ctx holds: the one kept (NGX_DONE), or its
+ * address (NGX_OK), and the execution budget begins.
+ */
+
+static ngx_int_t
+ngx_http_faas_scheduler_connect(ngx_peer_connection_t *pc,
+    ngx_http_faas_ctx_t *ctx)
+{
+    ngx_connection_t         *c;
+    ngx_http_faas_address_t  *a;
+
+    a = ngx_http_faas_connection_address(ctx->slot);
+
+    if (a == NULL) {
+        ngx_http_faas_queue_leave(ctx, FAAS_SLOT_IDLE);
+        return NGX_ERROR;
+    }
+
+    pc->sockaddr = (struct sockaddr *) &a->sockaddr;
+    pc->socklen = a->socklen;
+    pc->name = &a->name;
+
+    ctx->timer.handler = ngx_http_faas_scheduler_timer_handler;
+    ctx->timer.data = ctx;
+    ctx->timer.log = ctx->request->connection->log;
+
+    ngx_add_timer(&ctx->timer, ctx->limits.timeout_ms);
+
+    c = ngx_http_faas_connection_take(ctx->slot,
+                                      faas_slot_generation(ctx->word),
+                                      pc->log);
+    if (c == NULL) {
+        return NGX_OK;
+    }
+
+    pc->connection = c;
+    pc->cached = 1;
+
+    return NGX_DONE;
+}
+
+
+/* joins the FIFO, or is to be refused: either way goes on in an event */
+
+static ngx_int_t
+ngx_http_faas_scheduler_wait(ngx_peer_connection_t *pc,
+    ngx_http_faas_ctx_t *ctx)
+{
+    if (ngx_http_faas_scheduler_placeholder(pc, ctx) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (ctx->status) {
+        return NGX_AGAIN;
+    }
+
+    if (ctx->attempts == 0
+        && faas_function_admitted(ngx_http_faas_host.board, ctx->function)
+           > ctx->limits.max + ctx->limits.queue)
+    {
+        (void) ngx_http_faas_refuse(ctx, FAAS_OUTCOME_QUEUE_FULL,
+                                    "queue is full");
+        return NGX_AGAIN;
+    }
+
+    if (ctx->attempts != 0 && ngx_http_faas_queue_left_ms(ctx) == 0) {
+        (void) ngx_http_faas_refuse(ctx, FAAS_OUTCOME_QUEUE_TIMEOUT,
+                                    "waited too long for an instance");
+        return NGX_AGAIN;
+    }
+
+    if (ngx_http_faas_queue_join(ctx) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return NGX_AGAIN;
+}
+
+
+/*
+ * A connection that is not one: what stock sets on it while it waits for a
+ * connect is copied to the real one later.
+ */
+
+static ngx_int_t
+ngx_http_faas_scheduler_placeholder(ngx_peer_connection_t *pc,
+    ngx_http_faas_ctx_t *ctx)
+{
+    ngx_log_t         *log;
+    ngx_event_t       *rev, *wev;
+    ngx_connection_t  *c;
+
+    static struct sockaddr  nowhere = { AF_UNIX, { 0 } };
+    static ngx_str_t        name = ngx_string("faas:queue");
+
+    log = ctx->request->connection->log;
+
+    c = ctx->placeholder;
+
+    if (c == NULL) {
+        c = ngx_palloc(ctx->request->pool, sizeof(ngx_connection_t)
+                                           + 2 * sizeof(ngx_event_t));
+        if (c == NULL) {
+            return NGX_ERROR;
+        }
+
+        ctx->placeholder = c;
+    }
+
+    ngx_memzero(c, sizeof(ngx_connection_t) + 2 * sizeof(ngx_event_t));
+
+    rev = (ngx_event_t *) (c + 1);
+    wev = rev + 1;
+
+    c->fd = (ngx_socket_t) -1;
+    c->read = rev;
+    c->write = wev;
+    c->log = log;
+    c->recv = ngx_recv;
+    c->send = ngx_send;
+    c->recv_chain = ngx_recv_chain;
+    c->send_chain = ngx_send_chain;
+    c->log_error = pc->log_error;
+    c->sendfile = 1;
+
+    rev->data = c;
+    rev->log = log;
+    wev->data = c;
+    wev->log = log;
+    wev->write = 1;
+
+    pc->connection = c;
+    pc->sockaddr = &nowhere;
+    pc->socklen = sizeof(nowhere);
+    pc->name = &name;
+
+    ctx->timer.handler = ngx_http_faas_scheduler_timer_handler;
+    ctx->timer.data = ctx;
+    ctx->timer.log = log;
+
+    ctx->resume.handler = ngx_http_faas_scheduler_resume_handler;
+    ctx->resume.data = ctx;
+    ctx->resume.log = log;
+
+    /* stock will arm its connect timeout on the placeholder: a posted event
+       runs after that, and takes it off again */
+
+    ngx_post_event(&ctx->resume, &ngx_posted_events);
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_faas_scheduler_unplace(ngx_peer_connection_t *pc,
+    ngx_http_faas_ctx_t *ctx)
+{
+    ngx_connection_t  *c;
+
+    c = ctx->placeholder;
+
+    if (c == NULL || pc->connection != c) {
+        return;
+    }
+
+    pc->connection = NULL;
+
+    if (c->write->timer_set) {
+        ngx_del_timer(c->write);
+    }
+
+    if (c->read->timer_set) {
+        ngx_del_timer(c->read);
+    }
+
+    if (c->write->posted) {
+        ngx_delete_posted_event(c->write);
+    }
+
+    if (c->read->posted) {
+        ngx_delete_posted_event(c->read);
+    }
+
+    if (c->pool) {
+        ngx_destroy_pool(c->pool);
+        c->pool = NULL;
+    }
+}
+
+
+static void
+ngx_http_faas_scheduler_resume_handler(ngx_event_t *ev)
+{
+    ngx_connection_t     *c;
+    ngx_http_request_t   *r;
+    ngx_http_faas_ctx_t  *ctx;
+
+    ctx = ev->data;
+    r = ctx->request;
+    c = r->connection;
+
+    ngx_http_set_log_request(c->log, r);
+
+    if (ctx->placeholder && ctx->placeholder->write->timer_set) {
+        ngx_del_timer(ctx->placeholder->write);
+    }
+
+    if (ctx->status) {
+        ngx_http_faas_scheduler_refused(ctx);
+
+    } else if (ctx->holding) {
+        ngx_http_faas_scheduler_go(ctx);
+
+    } else {
+        /* it waits on */
+        return;
+    }
+
+    ngx_http_run_posted_requests(c);
+}
+
+
+/* a slot fell to a waiting request: the connect "finishes" */
+
+static void
+ngx_http_faas_scheduler_go(ngx_http_faas_ctx_t *ctx)
+{
+    ngx_int_t             rc;
+    ngx_connection_t     *c, *placeholder;
+    ngx_http_request_t   *r;
+    ngx_http_upstream_t  *u;
+
+    r = ctx->request;
+    u = r->upstream;
+    placeholder = ctx->placeholder;
+
+    rc = ngx_event_connect_peer(&u->peer);
+
+    if (rc == NGX_ERROR || rc == NGX_DECLINED || rc == NGX_BUSY) {
+
+        /* no descriptor, no memory, or a socket that is not there: stock
+           finds that out on the placeholder, as a connect that failed */
+
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "faas: no connection to slot %uD of function \"%V\"",
+                      ctx->slot, &ctx->name);
+
+        u->peer.connection = placeholder;
+        placeholder->write->handler(placeholder->write);
+        return;
+    }
+
+    c = u->peer.connection;
+
+    c->requests++;
+    c->data = placeholder->data;
+    c->read->handler = placeholder->read->handler;
+    c->write->handler = placeholder->write->handler;
+
+    c->sendfile &= r->connection->sendfile;
+    u->output.sendfile = c->sendfile;
+    c->tcp_nopush = placeholder->tcp_nopush;
+
+    if (c->pool == NULL) {
+
+        /* the one that stock made for the placeholder is as good as new */
+
+        c->pool = placeholder->pool;
+        placeholder->pool = NULL;
+    }
+
+    c->log = r->connection->log;
+    c->pool->log = c->log;
+    c->read->log = c->log;
+    c->write->log = c->log;
+
+    u->writer.connection = c;
+    u->state->peer = u->peer.name;
+    u->start_time = ngx_current_msec;
+
+    u->peer.connection = placeholder;
+    ngx_http_faas_scheduler_unplace(&u->peer, ctx);
+    u->peer.connection = c;
+
+    if (rc == NGX_AGAIN) {
+        /* cannot be, for unix sockets; the write event tells */
+        ngx_add_timer(c->write, u->conf->connect_timeout);
+        return;
+    }
+
+    c->write->handler(c->write);
+}
+
+
+static void
+ngx_http_faas_scheduler_timer_handler(ngx_event_t *ev)
+{
+    ngx_connection_t     *c;
+    ngx_http_request_t   *r;
+    ngx_http_faas_ctx_t  *ctx;
+
+    ctx = ev->data;
+    r = ctx->request;
+    c = r->connection;
+
+    ngx_http_set_log_request(c->log, r);
+
+    if (ctx->waiting) {
+        ngx_http_faas_queue_dequeue(ctx);
+        (void) ngx_http_faas_refuse(ctx, FAAS_OUTCOME_QUEUE_TIMEOUT,
+                                    "waited too long for an instance");
+        ngx_http_faas_scheduler_refused(ctx);
+
+    } else if (ctx->holding) {
+        ngx_http_faas_scheduler_expire(ctx);
+    }
+
+    ngx_http_run_posted_requests(c);
+}
+
+
+/*
+ * Ends a request that never got a slot: the upstream's own cleanup, then the
+ * status.  Where a stale cache entry may be served instead, the "connect"
+ * times out and stock serves it.
+ */
+
+static void
+ngx_http_faas_scheduler_refused(ngx_http_faas_ctx_t *ctx)
+{
+    ngx_int_t             status;
+    ngx_connection_t     *c;
+    ngx_http_request_t   *r;
+    ngx_http_upstream_t  *u;
+
+    r = ctx->request;
+    u = r->upstream;
+    status = ctx->status;
+
+    if (ctx->resume.posted) {
+        ngx_delete_posted_event(&ctx->resume);
+    }
+
+    if (u == NULL || u->cleanup == NULL) {
+        return;
+    }
+
+    if (ngx_http_faas_scheduler_stale(r)) {
+        c = ctx->placeholder;
+        u->peer.tries = 0;
+        c->write->timedout = 1;
+        c->write->handler(c->write);
+        return;
+    }
+
+    r->main->count++;
+
+    (*u->cleanup)(r);
+
+    ngx_http_finalize_request(r, status);
+}
+
+
+static ngx_uint_t
+ngx_http_faas_scheduler_stale(ngx_http_request_t *r)
+{
+#if (NGX_HTTP_CACHE)
+    ngx_http_upstream_t  *u;
+
+    u = r->upstream;
+
+    return r->cache != NULL
+           && u->cache_status == NGX_HTTP_CACHE_EXPIRED
+           && ((u->conf->cache_use_stale & NGX_HTTP_UPSTREAM_FT_TIMEOUT)
+               || r->cache->stale_error);
+#else
+    return 0;
+#endif
+}
+
+
+/* the execution budget is used up: the supervisor kills, stock answers */
+
+static void
+ngx_http_faas_scheduler_expire(ngx_http_faas_ctx_t *ctx)
+{
+    ngx_connection_t     *c;
+    ngx_http_upstream_t  *u;
+
+    u = ctx->request->upstream;
+    c = u->peer.connection;
+
+    ctx->over_budget = 1;
+
+    if (faas_slot_change(ngx_http_faas_host.board, ctx->slot, ctx->word,
+                         FAAS_SLOT_CONDEMNED, 0)
+        == FAAS_OK)
+    {
+        ngx_http_faas_host_kick();
+    }
+
+    ngx_log_error(NGX_LOG_ERR, ctx->request->connection->log, 0,
+                  "faas: function \"%V\" version %s slot %uD pid %P ran over "
+                  "its budget of %uD ms", &ctx->name, ctx->version_id,
+                  ctx->slot, ctx->instance_pid, ctx->limits.timeout_ms);
+
+    if (c == NULL) {
+        return;
+    }
+
+    /* a limit_rate delay would make stock take the timeout for its end */
+
+    if (c->read->delayed) {
+        c->read->delayed = 0;
+
+        if (c->read->timer_set) {
+            ngx_del_timer(c->read);
+        }
+    }
+
+    c->read->timedout = 1;
+    c->read->handler(c->read);
+}
+
+
+static void
+ngx_http_faas_scheduler_free(ngx_peer_connection_t *pc, void *data,
+    ngx_uint_t state)
+{
+    ngx_http_faas_ctx_t *ctx = data;
+
+    ngx_uint_t            failed, started;
+    faas_outcome_e        outcome;
+    ngx_connection_t     *c;
+    ngx_http_upstream_t  *u;
+
+    u = ctx->request->upstream;
+    c = pc->connection;
+
+    /* stock adds a try of its own for cached connections: we decide */
+    pc->cached = 0;
+    pc->tries = 0;
+
+    if (ctx->resume.posted) {
+        ngx_delete_posted_event(&ctx->resume);
+    }
+
+    if (!ctx->holding) {
+
+        /* refused, or the client went away while it waited */
+
+        ngx_http_faas_queue_dequeue(ctx);
+
+        if (ctx->timer.timer_set) {
+            ngx_del_timer(&ctx->timer);
+        }
+
+        ngx_http_faas_scheduler_unplace(pc, ctx);
+        ngx_http_faas_decide(ctx, FAAS_OUTCOME_CANCELLED, "client went away");
+        ngx_http_faas_queue_depart(ctx);
+        return;
+    }
+
+    if (ctx->timer.timer_set) {
+        ngx_del_timer(&ctx->timer);
+    }
+
+    if (u->request_sent) {
+        ngx_http_faas_attempt_count(ctx);
+    }
+
+    if (c != NULL && c == ctx->placeholder) {
+
+        /* there was no connection to be had to the slot */
+
+        ngx_http_faas_scheduler_unplace(pc, ctx);
+        c = NULL;
+    }
+
+    if (ngx_http_faas_attempt_is_complete(ctx, c, state)) {
+
+        ngx_http_faas_decide(ctx, ngx_http_faas_attempt_outcome(ctx, c, 0),
+                             NULL);
+        ctx->maybe_started = 1;
+
+        if (ctx->limits.mode == FAAS_MODE_ONESHOT) {
+            ngx_http_faas_queue_leave(ctx, FAAS_SLOT_DRAINING);
+
+        } else {
+            if (u->request_body_sent
+                && !c->read->eof && !c->read->error && !c->write->error
+                && ngx_http_faas_connection_keep(ctx->slot,
+                                             faas_slot_generation(ctx->word),
+                                             ctx->version, c)
+                   == NGX_OK)
+            {
+                pc->connection = NULL;
+            }
+
+            ngx_http_faas_queue_release(ctx);
+        }
+
+        ngx_http_faas_queue_depart(ctx);
+        return;
+    }
+
+    failed = state & NGX_PEER_FAILED;
+    started = ngx_http_faas_attempt_has_started(ctx);
+    outcome = ngx_http_faas_attempt_outcome(ctx, c, failed);
+
+    if (!u->request_sent) {
+        ngx_http_faas_queue_release(ctx);
+
+    } else {
+        ngx_http_faas_queue_leave(ctx, FAAS_SLOT_DRAINING);
+    }
+
+    if (failed && ngx_http_faas_attempt_may_retry(ctx)) {
+
+        if (started) {
+            ctx->retried = 1;
+        }
+
+        ngx_http_faas_count(ngx_http_faas_cell(ctx->function)->retries, 1);
+
+        ctx->retrying = 1;
+        pc->tries = 1;
+        return;
+    }
+
+    ctx->maybe_started |= started;
+
+    ngx_http_faas_decide(ctx, outcome,
+                         outcome == FAAS_OUTCOME_TIMEOUT
+                         ? "function ran over its budget"
+                         : outcome == FAAS_OUTCOME_CRASH
+                         ? "instance was lost" : NULL);
+
+    ngx_http_faas_queue_depart(ctx);
+}
+
+
+void
+ngx_http_faas_scheduler_forget(ngx_http_faas_ctx_t *ctx)
+{
+    if (ctx->resume.posted) {
+        ngx_delete_posted_event(&ctx->resume);
+    }
+
+    ngx_http_faas_queue_dequeue(ctx);
+
+    if (ctx->timer.timer_set) {
+        ngx_del_timer(&ctx->timer);
+    }
+
+    if (ctx->holding) {
+        ngx_http_faas_queue_leave(ctx, FAAS_SLOT_DRAINING);
+    }
+
+    if (ctx->admitted) {
+        ngx_http_faas_decide(ctx, FAAS_OUTCOME_CANCELLED, "client went away");
+        ngx_http_faas_queue_depart(ctx);
+    }
+}
