@@ -15,7 +15,9 @@
  *
  *   init channel      supervisor <-> function init, one per version
  *     TEMPLATE   <-   pid (in the init's namespace) of the template
- *     EXITED     <-   pid (likewise), status as wait4 gives it, rusage
+ *     EXITED     <-   pid (likewise) of the template or an instance, status
+ *                     as wait4 gives it, rusage; its process group and what
+ *                     it left behind is killed
  *     KILL       ->   pid, status = signal; sent to the process group of
  *                     that child, nothing when it is not a child any more
  *     end of file     the init kills all that is left and ends
@@ -24,10 +26,14 @@
  *     LOADED     <-   text: the descriptor, one NAME VALUE a line (as in
  *                     faas_control.h), routes percent-encoded
  *     FAILED     <-   text: why the version cannot start (one line); the
- *                     template then ends
+ *                     template then ends; the function init says so here
+ *                     too, when its sandbox or the fork fails, and ends
  *     FORK       ->   slot, generation, timeout_ms, max_requests, flags;
  *                     descriptors: listening socket, page, log (write end)
- *     FORKED     <-   slot, generation, pid (in the init's namespace)
+ *     FORKED     <-   slot, generation, pid (in the init's namespace); is
+ *                     in the channel before EXITED of that pid can be in
+ *                     the init channel: who meets an EXITED of an unknown
+ *                     pid empties the template channel first
  *     FAILED     <-   slot, generation, status = errno: that fork failed
  *     end of file     the template ends; instances live on
  *
@@ -39,8 +45,9 @@
  *     FAILED     <-   slot, generation, text: after_fork refused
  *     FREE       <-   slot, generation: between two requests it saw the end
  *                     of a connection, and it is not running anything
- *     RETIRED    <-   slot, generation: it will take no more requests
- *                     (max_requests) and ends when nginx lets go of it
+ *     RETIRED    <-   slot, generation: it has served max_requests and wants
+ *                     to end; it serves what still comes until KILL with
+ *                     SIGTERM ends it between two requests
  *
  * A packet that is not of this form is dropped (from a report channel) or
  * ends the version (from the others).
