@@ -136,7 +136,7 @@ ngx_http_faas_queue_serve(ngx_http_faas_fifo_t *fifo)
 
         if (!ngx_http_faas_queue_give(fifo, current, slot, word)) {
             ngx_http_faas_queue_put(fifo->function, slot, word,
-                                        FAAS_SLOT_IDLE);
+                                    FAAS_SLOT_IDLE);
             break;
         }
     }
@@ -248,7 +248,7 @@ ngx_http_faas_queue_is_lost(ngx_http_faas_fifo_t *fifo)
             }
 
             (void) ngx_http_faas_refuse(ctx, FAAS_OUTCOME_SHED,
-                                    "no memory to wait");
+                                        "no memory to wait");
         }
 
         ngx_post_event(&ctx->resume, &ngx_posted_events);
@@ -272,7 +272,7 @@ ngx_http_faas_queue_pass_on(ngx_http_faas_fifo_t *fifo, uint32_t version)
            == FAAS_OK)
     {
         ngx_http_faas_queue_put(fifo->function, slot, word,
-                                    FAAS_SLOT_IDLE);
+                                FAAS_SLOT_IDLE);
     }
 
     /* an idle slot and somebody else who waits: our wake-up was for them */
@@ -328,7 +328,7 @@ ngx_http_faas_queue_resolve(ngx_http_faas_ctx_t *ctx)
 
         if (ctx->function == FAAS_INDEX_NONE) {
             (void) ngx_http_faas_refuse(ctx, FAAS_OUTCOME_NOT_FOUND,
-                                    "function was removed");
+                                        "function was removed");
             return NGX_DECLINED;
         }
 
@@ -523,7 +523,7 @@ ngx_http_faas_queue_release(ngx_http_faas_ctx_t *ctx)
         if ((other == FAAS_WORKER_NONE
              || other_ms + NGX_HTTP_FAAS_SLACK >= next->arrived_us / 1000)
             && ngx_http_faas_queue_give(fifo, ctx->version, ctx->slot,
-                                            ctx->word))
+                                        ctx->word))
         {
             return;
         }
