@@ -30,6 +30,8 @@ def read(path):
 class Cgroup:
     """The processes of one contestant, in a cgroup."""
 
+    kind = 'cgroups'
+
     def __init__(self, base, usage, name):
         self.path = os.path.join(base, 'faas-bench.%d.%s'
                                  % (os.getpid(), name))
@@ -84,6 +86,8 @@ def stat_of(pid):
 class Tree:
     """The same from /proc: all descendants of ours that are new since."""
 
+    kind = '/proc (ticks; misses what fcgiwrap starts)'
+
     usage_file = None
     machine_file = None
     tick_us = 1000000 / os.sysconf('SC_CLK_TCK')
@@ -113,12 +117,15 @@ class Tree:
 
     def settled(self):
         self.roots = set(self.children(os.getpid())) - self.before
+        # those who lose their parent later are known by then
+        self.roots.update(self.pids())
 
     def pids(self):
         table = self.table()
         found = [pid for pid in self.roots if pid in table]
         for pid in found:               # grows while it is walked
-            found += [p for p, stat in table.items() if stat[0] == pid]
+            found += [p for p, stat in table.items()
+                      if stat[0] == pid and p not in found]
         return found
 
     def cpu_us(self):

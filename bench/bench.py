@@ -206,6 +206,7 @@ def measure(base, seconds, count, only):
     if names or not only:
         up, absent = start(base, names)
         try:
+            result['accounting'] = [c.group.kind for c in up.values()][:1]
             runs = rounds(up, seconds - cold_seconds, count) if up else {}
             result['pss'] = {name: c.pss() for name, c in up.items()
                              if isinstance(c, functions.Function)}
@@ -258,10 +259,11 @@ def report(result):
 
     print("""\
 req/s, p50, p99, CPU: of the quiet 50 ms slices (no stall of the machine, no
-stranger on it; the busiest half where those are under a quarter), medians of
+stranger on it; the fullest half where those are under a quarter), medians of
 the rounds.  p99 all: of all slices.  CPU: user and system of nginx and all
 that stands behind it.  to floor: ratio within a round.  hung: no answer 3 s
-after the run.  quiet: part of the slices that were.""")
+after the run.  quiet: part of the slices that were.
+CPU time from %s.""" % ''.join(result.get('accounting', ['-'])))
 
 
 def main():

@@ -79,7 +79,7 @@ static struct {
 
 static struct {
     uint64_t     connect;             /* refused or failed */
-    uint64_t     read;                /* ended within an answer */
+    uint64_t     read;                /* ended without the answer */
     uint64_t     status;              /* not 200 */
     uint64_t     form;                /* no or too much length */
     uint64_t     body;                /* 200 with another body */
@@ -330,8 +330,8 @@ load_read(load_connection_t *c)
     }
 
     if (n <= 0) {
-        load_again(c, c->waiting && c->have ? &load_errors.read
-                                            : &load_reconnects);
+        load_again(c, c->waiting ? &load_errors.read
+                                    : &load_reconnects);
         return;
     }
 
