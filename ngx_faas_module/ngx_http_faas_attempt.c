@@ -90,6 +90,7 @@ ngx_http_faas_attempt_may_retry(ngx_http_faas_ctx_t *ctx)
     r = ctx->request;
 
     if (ctx->over_budget
+        || r->upstream->header_sent
         || r->connection->error
         || ctx->attempts >= NGX_HTTP_FAAS_ATTEMPTS
         || (r->upstream->request_sent && r->request_body_no_buffering))

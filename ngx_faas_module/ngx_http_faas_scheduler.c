@@ -79,6 +79,14 @@ ngx_http_faas_scheduler_init_peer(ngx_http_request_t *r,
     u->peer.free = ngx_http_faas_scheduler_free;
     u->peer.tries = 1;
 
+    /*
+     * A function may answer while it still reads.  Without this, stock stops
+     * sending the request body when the response header has come.  The
+     * location is ours, and the value the same for each of its requests.
+     */
+
+    u->conf->preserve_output = 1;
+
     return NGX_OK;
 }
 
