@@ -5,7 +5,10 @@
  *   ngx_http_faas_module.c      directives, hooks, configuration structs
  *   ngx_http_faas_function.c    the faas_function { } block
  *   ngx_http_faas_pass.c        faas_pass: a macro over stock directives
- *   ngx_http_faas_host.c        keeper, control connection, board, pages
+ *   ngx_http_faas_internal.c    the socket of the faas_internal server
+ *   ngx_http_faas_keeper.c      starts the keeper
+ *   ngx_http_faas_host.c        the master: attach, reload, lifeline
+ *   ngx_http_faas_worker.c      a worker: record, wake-ups, pages
  *   ngx_http_faas_request.c     context, precontent phase, refusals
  *   ngx_http_faas_router.c      route table to function
  *   ngx_http_faas_scheduler.c   the upstream peer: get, free, budgets
@@ -16,8 +19,8 @@
  *   ngx_http_faas_filter.c      platform headers on our own answers
  *   ngx_http_faas_status.c      faas_status
  *
- * Calls go down this list, never up, but for the two callbacks named in
- * ngx_http_faas_host.c.  Nothing here blocks in a worker, or runs user code.
+ * Calls go down this list, never up, but for the callback that
+ * ngx_http_faas_worker.c is given.  Nothing here blocks in a worker, or runs user code.
  */
 
 
@@ -34,6 +37,14 @@
 #include "faas_slot.h"
 #include "faas_control.h"
 #include "faas_routes.h"
+
+
+/* where something stands in the configuration, for errors found later */
+
+typedef struct {
+    u_char                   *file;
+    ngx_uint_t                line;
+} ngx_http_faas_place_t;
 
 
 /* one faas_function block; NGX_CONF_UNSET* where the user gave nothing */
@@ -56,8 +67,7 @@ typedef struct {
     ngx_str_t                 user;            /* empty: faas_user */
     ngx_str_t                 routes;          /* prefix it may claim below */
     ngx_array_t              *env;             /* of ngx_str_t NAME=VALUE */
-    u_char                   *file;            /* where the block stands */
-    ngx_uint_t                line;
+    ngx_http_faas_place_t     place;           /* of the block */
 } ngx_http_faas_function_conf_t;
 
 
@@ -71,8 +81,12 @@ typedef struct {
     size_t                    memory;          /* of all functions, bytes */
     ngx_uint_t                busy_status;     /* instead of 503 */
     ngx_array_t               function_confs;  /* of *_function_conf_t */
-    ngx_uint_t                passes;          /* faas_pass locations seen */
     ngx_http_upstream_srv_conf_t  *upstream;   /* ours, NULL: no faas_pass */
+    ngx_http_faas_place_t     pass;            /* of the first faas_pass, file
+                                                  NULL: none */
+    ngx_http_core_srv_conf_t *internal;        /* the faas_internal server, or
+                                                  NULL */
+    ngx_http_faas_place_t     internal_place;
 } ngx_http_faas_main_conf_t;
 
 
@@ -85,6 +99,7 @@ typedef struct {
                                                   prefix without its last
                                                   slash; empty for regex and
                                                   named locations */
+    ngx_http_faas_place_t     place;           /* of the directive */
 } ngx_http_faas_loc_conf_t;
 
 
@@ -196,11 +211,16 @@ ngx_int_t ngx_http_faas_function_encode(ngx_cycle_t *cycle,
 
 /* ngx_http_faas_pass.c */
 
+/* faas_pass and faas_invoke */
 char *ngx_http_faas_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
-char *ngx_http_faas_invoke(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
-/* postconfiguration: an owned directive beside faas_pass is an error */
-ngx_int_t ngx_http_faas_pass_check(ngx_conf_t *cf);
+/* preconfiguration: is the FastCGI module there, and after us in the list? */
+ngx_int_t ngx_http_faas_pass_init(ngx_conf_t *cf);
+
+/* the location's merge: puts the stock directives into it; one that faas_pass
+   owns and the user gave is an error */
+char *ngx_http_faas_pass_expand(ngx_conf_t *cf,
+    ngx_http_faas_loc_conf_t *prev, ngx_http_faas_loc_conf_t *conf);
 
 
 /* ngx_http_faas_host.c */
@@ -213,15 +233,20 @@ ngx_int_t ngx_http_faas_pass_check(ngx_conf_t *cf);
 ngx_int_t ngx_http_faas_host_attach(ngx_cycle_t *cycle,
     ngx_http_faas_main_conf_t *fmcf);
 
-/* worker: claims a record, connects for pages; on_wake is called when our
-   eventfd was written, on_death when the supervisor's connection ended */
-ngx_int_t ngx_http_faas_host_init_worker(ngx_cycle_t *cycle,
-    void (*on_wake)(void));
-void ngx_http_faas_host_exit_worker(ngx_cycle_t *cycle);
-
 /* wakes another worker, or the supervisor */
 void ngx_http_faas_host_wake(uint32_t worker);
 void ngx_http_faas_host_kick(void);
+
+
+/* ngx_http_faas_worker.c */
+
+/*
+ * Claims a record, waits for wake-ups and pages; on_wake is called when our
+ * eventfd was written, and when the supervisor's connection ended.  Without a
+ * free record worker stays WORKER_NONE, which is logged, and NGX_OK.
+ */
+ngx_int_t ngx_http_faas_worker_init(ngx_cycle_t *cycle, void (*on_wake)(void));
+void ngx_http_faas_worker_exit(ngx_cycle_t *cycle);
 
 
 /* ngx_http_faas_request.c */
