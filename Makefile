@@ -41,8 +41,8 @@ LIBS_wordcount     := -lm
 # Debian's packages: to build and to run, and to test
 PACKAGES := gcc libc6-dev make pkgconf nginx nginx-dev libfcgi-dev \
             libpcre2-dev libssl-dev libcmark-dev libturbojpeg0-dev \
-            libpng-dev
-PACKAGES_TEST := $(PACKAGES) libcmocka-dev python3 python3-pytest curl g++ \
+            libpng-dev curl
+PACKAGES_TEST := $(PACKAGES) libcmocka-dev python3 python3-pytest g++ \
             openssl procps util-linux
 
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
