@@ -33,7 +33,15 @@ typedef enum {
 } watch_event_e;
 
 
-/* name is the file's, "hello.so"; called from watch_run() */
+/*
+ * name is the file's, "hello.so": raw bytes that somebody else chose, to be
+ * escaped before they are logged.  why is "" unless refused.  Called from
+ * watch_run(), in the order of names; it may call watch_again() and
+ * watch_directory(), nothing else of this file.  WATCH_CHANGED comes again
+ * for the same content when the file was written to or renamed; WATCH_REMOVED
+ * comes for everything reported before, also for what was refused.  Names
+ * that begin with a dot are not reported at all.
+ */
 typedef void (*watch_pt)(void *data, watch_event_e event, const char *name,
     const char *why);
 
@@ -57,7 +65,8 @@ void watch_run(watch_t *w, uint64_t now_ms);
 /* when watch_run() is due without an event: absolute, in now_ms's clock */
 uint64_t watch_next(watch_t *w);
 
-/* looks again at name (a content that changed while it was read), soon */
+/* reports name again soon (a content that changed while it was read, or that
+   is being written), the later the more often it is asked for in a row */
 void watch_again(watch_t *w, const char *name, uint64_t now_ms);
 
 
