@@ -714,7 +714,7 @@ test_lack_of_descriptors_removes_nothing(void **state)
 
     for (n = 0; n < 5; n++) {
         assert_string_equal(after(t, 1001), "");
-        assert_int_equal(watch_next(t->watch), t->now + 1000);
+        assert_true(watch_next(t->watch) <= t->now + 1000);
     }
 
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
