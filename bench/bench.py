@@ -27,6 +27,14 @@ WARM_MS = 150
 OVERHEAD = 0.12                 # s, of a run beside what it measures
 COLD_PART = 0.3                 # of BENCH_SECONDS
 
+LEGEND = """
+req/s, p50, p99, CPU: of the quiet 50 ms slices (no stall of the machine, no
+stranger on it; the fullest half where those are under a quarter), medians of
+the rounds.  p99 all: of all slices.  CPU: user and system of nginx and all
+that stands behind it, from %s.  to floor: ratio within a
+round.  hung: no answer 3 s after the run.  quiet: part of the slices that
+were."""
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 CONTESTANTS = (
@@ -197,6 +205,10 @@ def save(base, result):
     progress('all figures: ' + os.path.relpath(path))
 
 
+def accounting_of(up):
+    return ', '.join(sorted({c.group.kind for c in up.values()}))
+
+
 def measure(base, seconds, count, only):
     result = {'machine': machine(), 'time': time.strftime('%F %T %z')}
 
@@ -206,7 +218,7 @@ def measure(base, seconds, count, only):
     if names or not only:
         up, absent = start(base, names)
         try:
-            result['accounting'] = [c.group.kind for c in up.values()][:1]
+            result['accounting'] = accounting_of(up)
             runs = rounds(up, seconds - cold_seconds, count) if up else {}
             result['pss'] = {name: c.pss() for name, c in up.items()
                              if isinstance(c, functions.Function)}
@@ -257,13 +269,8 @@ def report(result):
             print('%s: nginx logged %d errors, the last: %s'
                   % (name, len(lines), lines[-1]))
 
-    print("""\
-req/s, p50, p99, CPU: of the quiet 50 ms slices (no stall of the machine, no
-stranger on it; the fullest half where those are under a quarter), medians of
-the rounds.  p99 all: of all slices.  CPU: user and system of nginx and all
-that stands behind it.  to floor: ratio within a round.  hung: no answer 3 s
-after the run.  quiet: part of the slices that were.
-CPU time from %s.""" % ''.join(result.get('accounting', ['-'])))
+    if result.get('rows'):
+        print(LEGEND % result['accounting'])
 
 
 def main():

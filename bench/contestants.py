@@ -14,7 +14,8 @@ import time
 import accounting
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-BUILD = os.path.abspath(os.environ.get('FAAS_BUILD', 'build'))
+BUILD = os.path.abspath(os.environ.get('FAAS_BUILD')
+                        or os.path.join(HERE, '../build'))
 NGINX = os.environ.get('NGINX') or shutil.which('nginx') or '/usr/sbin/nginx'
 BODY = 'hello, world\n'
 INSTANCES = 4
