@@ -18,6 +18,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -601,6 +602,20 @@ class Host:
     def open(self, gate):
         (self.gates / gate).touch()
 
+    def held(self, gate, name="probe", more="", **options):
+        """A request that is held at the gate, in the background."""
+
+        return Background(lambda: self.get("/fn/%s?gate=%s/%s%s" % (
+            name, self.gates, gate, more), **options))
+
+    def hold(self, gate, name="probe", count=1, more=""):
+        """So many requests, all of them inside the function."""
+
+        held = [self.held(gate, name, more) for _ in range(count)]
+        wait_until(lambda: len(self.entered(gate)) == count,
+                   "%d in the handler" % count)
+        return held
+
     # HTTP
 
     def get(self, path, method="GET", **options):
@@ -664,3 +679,30 @@ class Host:
 def _gid(user):
     import pwd
     return pwd.getpwnam(user).pw_gid
+
+
+class Background:
+    """A request that runs beside the test; result() waits for its answer.
+    What the connection raised is raised there."""
+
+    def __init__(self, call):
+        self.value = self.error = None
+        self.thread = threading.Thread(target=self._run, args=(call,),
+                                       daemon=True)
+        self.thread.start()
+
+    def _run(self, call):
+        try:
+            self.value = call()
+        except BaseException as error:
+            self.error = error
+
+    def is_done(self):
+        return not self.thread.is_alive()
+
+    def result(self):
+        self.thread.join(PATIENCE)
+        assert self.is_done(), "no answer"
+        if self.error:
+            raise self.error
+        return self.value

@@ -1,0 +1,429 @@
+"""Start, reload, upgrade, end: what runs when, and that nothing is left."""
+
+import os
+import pwd
+import signal
+import subprocess
+
+import pytest
+
+from harness import (IS_ROOT, Background, cmdline, descendants, free_port,
+                     is_alive, wait_until)
+
+
+def of_ours(host):
+    return {pid: cmdline(pid) for pid in descendants()
+            if "faas" in cmdline(pid).split(" ")[0]
+            and str(host.dir) in host.whole(pid)}
+
+
+def nothing_left(host):
+    wait_until(lambda: not host.left(), "all to end: %s" % host.left())
+    return True
+
+
+def test_configuration_test_starts_nothing(faas):
+    host = faas(deploy=["probe"], start=False)
+    output = host.nginx("-t")
+    assert "successful" in output
+    assert not host.left()
+    assert not [p for p in host.state.rglob("*") if p.is_socket()]
+
+
+def test_configuration_test_beside_a_running_host_disturbs_nothing(faas):
+    host = faas(deploy=["probe"], http="faas_function probe { max 1; }")
+    pid = host.get("/fn/probe").json["pid"]
+    before = set(descendants())
+    host.nginx("-t")
+    assert host.get("/fn/probe").json["pid"] == pid
+    assert set(descendants()) == before
+
+
+def test_daemon(faas):
+    host = faas(deploy=["probe"], main="daemon on;", start=False)
+    host.launch()
+    assert host.process.wait(30) == 0
+    wait_until(lambda: (host.dir / "nginx.pid").exists() and host.answers())
+    assert host.get("/fn/probe").status == 200
+    host.nginx("-s", "quit")
+    nothing_left(host)
+
+
+def test_single_process(faas):
+    host = faas(deploy=["probe"], main="daemon off; master_process off;")
+    assert host.get("/fn/probe").status == 200
+    assert host.get("/fn/probe").json["calls"] == 2
+    host.stop()
+    nothing_left(host)
+
+
+@pytest.mark.parametrize("main", ["daemon off;",
+                                  "daemon off; master_process off;"])
+@pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGTERM,
+                                    signal.SIGINT])
+def test_signal_leaves_nothing(faas, main, number):
+    host = faas(deploy=["probe"], main=main)
+    assert host.get("/fn/probe").status == 200
+    host.stop(number)
+    nothing_left(host)
+    assert not [p for p in host.state.rglob("*") if p.is_socket()]
+
+
+def test_quit_lets_a_running_request_finish(faas):
+    host = faas(deploy=["probe"])
+    held = host.hold("g")
+    host.signal(signal.SIGQUIT)
+    wait_until(lambda: host.log_has("gracefully shutting down"))
+    host.open("g")
+    assert held[0].result().status == 200
+    host.process.wait(30)
+    nothing_left(host)
+
+
+def test_quit_lets_a_waiting_request_finish(faas):
+    host = faas(deploy=["probe"], http="""
+        faas_function probe { max 1; queue 10 timeout=60s; }""")
+    held = host.hold("g")
+    waiting = host.held("g")
+    wait_until(lambda: host.function("probe")["queue"]["waiting"] == 1)
+    host.signal(signal.SIGQUIT)
+    wait_until(lambda: host.log_has("gracefully shutting down"))
+    host.open("g")
+    assert held[0].result().status == 200
+    assert waiting.result().status == 200
+    host.process.wait(30)
+    nothing_left(host)
+
+
+def test_stop_with_a_running_request_leaves_nothing(faas):
+    host = faas(deploy=["probe"])
+    held = host.hold("g")
+    host.stop(signal.SIGTERM)
+    nothing_left(host)
+    with pytest.raises(Exception):
+        held[0].result()
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_kill_9_of_nginx_leaves_nothing(faas, busy):
+    host = faas(deploy=["probe"])
+    assert host.get("/fn/probe").status == 200
+    if busy:
+        host.hold("g")
+    workers = host.workers()
+    for pid in [host.process.pid] + workers:
+        os.kill(pid, signal.SIGKILL)
+    host.process.wait(10)
+    nothing_left(host)
+    assert not [p for p in host.state.rglob("*") if p.is_socket()]
+
+    host.start()
+    assert host.get("/fn/probe").status == 200
+
+
+def test_kill_9_of_everything_at_once_and_a_plain_start_works(faas):
+    host = faas(deploy=["probe"])
+    assert host.get("/fn/probe").status == 200
+    for pid in sorted(descendants(), reverse=True):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    host.process.wait(10)
+    nothing_left(host)
+
+    # what is on disk now was not cleaned up by anybody
+    host.start()
+    assert host.get("/fn/probe").status == 200
+
+
+def test_kill_9_of_the_master_alone_workers_serve_on_as_orphans(faas):
+    host = faas(deploy=["probe"])
+    workers = host.workers()
+    os.kill(host.process.pid, signal.SIGKILL)
+    host.process.wait(10)
+    assert host.get("/fn/probe").status == 200
+    for pid in workers:
+        os.kill(pid, signal.SIGTERM)
+    nothing_left(host)
+
+
+def test_reload_keeps_the_warm_instance(faas):
+    host = faas(deploy=["probe"], http="faas_function probe { max 1; }")
+    first = host.get("/fn/probe").json
+    ours = of_ours(host)
+    for _ in range(3):
+        host.reload()
+    answer = host.get("/fn/probe").json
+    assert (answer["pid"], answer["calls"]) == (first["pid"], 2)
+    assert of_ours(host) == ours
+
+
+def test_reload_under_load_fails_no_request(faas):
+    host = faas(deploy=["probe"])
+    failures, done = [], []
+
+    def client():
+        while not done:
+            # a new connection each time: a kept one may be closed by reload
+            r = host.get("/fn/probe?text=x")
+            if r.status != 200:
+                failures.append(r)
+
+    clients = [Background(client) for _ in range(4)]
+    for i in range(6):
+        host.reload(http="faas_function probe { max %d; }" % (1 + i % 3))
+    done.append(1)
+    for c in clients:
+        c.result()
+    assert not failures
+
+
+def test_reload_applies_new_settings(faas):
+    host = faas(deploy=["probe"], http="faas_function probe { max 1; }")
+    host.reload(http="faas_function probe { max 3; env PROBE=abc; }")
+    held = host.hold("g", count=3)
+    host.open("g")
+    assert {h.result().status for h in held} == {200}
+    wait_until(lambda: host.get("/fn/probe").json["config"] == "abc")
+
+
+def test_reload_with_an_invalid_file_keeps_the_old_settings(faas):
+    host = faas(deploy=["probe"], http="faas_function probe { max 1; }")
+    pid = host.get("/fn/probe").json["pid"]
+    host.configure(http="faas_function probe { max nonsense; }")
+    host.signal(signal.SIGHUP)
+    line = wait_until(lambda: host.log_has("[emerg]"))
+    assert "nginx.conf:" in line
+    host.allowed.append("nginx.conf:")
+    assert host.get("/fn/probe").json["pid"] == pid
+    host.reload(http="faas_function probe { max 2; }")
+    assert host.get("/fn/probe").status == 200
+
+
+def test_reload_that_adds_and_removes_the_host(faas):
+    """faas_functions only appears with a reload, and goes with one."""
+
+    host = faas(start=False)
+    full = host.options["template"]
+    start, end = full.index("    faas_functions"), full.index("    %(http)s")
+    without = full[:start] + full[end:].replace("faas_pass;", "return 204;"
+                                                ).replace(
+        "faas_status;", "return 200;")
+    host.deploy("probe", wait=False)
+    host.configure(template=without)
+    host.start()
+    assert host.get("/fn/probe").status == 204
+    assert not of_ours(host)
+
+    host.reload(template=full)
+    wait_until(lambda: host.get("/fn/probe").status == 200)
+
+
+def test_binary_upgrade_shares_the_host(faas):
+    host = faas(deploy=["probe"], http="faas_function probe { max 1; }")
+    first = host.get("/fn/probe").json["pid"]
+    old = host.pid()
+
+    host.signal(signal.SIGUSR2)
+    wait_until(lambda: (host.dir / "nginx.pid.oldbin").exists()
+               and (host.dir / "nginx.pid").exists()
+               and host.pid() != old and host.workers())
+    new = host.pid()
+    for _ in range(10):
+        assert host.get("/fn/probe").json["pid"] == first
+
+    # both masters' workers together never exceed max
+    held = host.hold("g")
+    waiting = [host.held("g") for _ in range(4)]
+    wait_until(lambda: host.function("probe")["queue"]["waiting"] == 4)
+    assert len(host.entered("g")) == 1
+    host.open("g")
+    assert {h.result().status for h in held + waiting} == {200}
+
+    os.kill(old, signal.SIGQUIT)
+    host.process.wait(30)
+    assert host.get("/fn/probe").json["pid"] == first
+    os.kill(new, signal.SIGQUIT)
+    nothing_left(host)
+
+
+def test_second_nginx_on_the_same_state_shares_or_is_refused(faas):
+    host = faas(deploy=["probe"])
+    assert host.get("/fn/probe").status == 200
+    other = (host.dir / "other.conf")
+    other.write_text((host.dir / "nginx.conf").read_text().replace(
+        "nginx.pid", "other.pid").replace(
+            ":%d;" % host.port, ":%d;" % free_port()))
+    process = subprocess.Popen(
+        [a.replace("nginx.conf", "other.conf") for a in host.command()],
+        stderr=subprocess.PIPE, text=True)
+    host.others.append(process)
+    wait_until(lambda: (host.dir / "other.pid").exists()
+               or process.poll() is not None)
+    assert host.get("/fn/probe").status == 200
+    if process.poll() is None:
+        process.send_signal(signal.SIGQUIT)
+        process.wait(30)
+    host.allowed.append("faas")
+    assert host.get("/fn/probe").status == 200
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="is one already")
+def test_ordinary_user_can_run_it(faas):
+    host = faas(deploy=["probe"], user="nobody")
+    assert host.get("/fn/probe").status == 200
+    assert host.get("/fn/probe").json["calls"] == 2
+    uid = os.stat("/proc/%d" % host.get("/fn/probe").json["pid"]).st_uid
+    assert uid == os.stat(host.dir).st_uid
+    for _ in range(2):
+        host.reload()
+    host.deploy("other")
+    assert host.get("/fn/other").status == 200
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="root's matter")
+def test_function_does_not_run_as_root_nor_as_nginx(faas):
+    host = faas(deploy=["probe"])
+    uid = os.stat("/proc/%d" % host.get("/fn/probe").json["pid"]).st_uid
+    assert uid not in (0, pwd.getpwnam("www-data").pw_uid)
+
+
+def test_function_has_no_descriptor_of_another_process(faas):
+    host = faas(deploy={"fds": """
+#include <dirent.h>
+#include <stdio.h>
+#include <unistd.h>
+#include <faas.h>
+
+static int
+fds(faas_request_t *r)
+{
+    DIR            *dir;
+    char            path[300], target[300];
+    ssize_t         n;
+    struct dirent  *d;
+
+    dir = opendir("/proc/self/fd");
+
+    while ((d = readdir(dir)) != NULL) {
+        snprintf(path, sizeof(path), "/proc/self/fd/%s", d->d_name);
+        n = readlink(path, target, sizeof(target) - 1);
+
+        if (n > 0) {
+            target[n] = '\\0';
+            faas_printf(r, "%s %s\\n", d->d_name, target);
+        }
+    }
+
+    closedir(dir);
+    return 0;
+}
+
+FAAS_FUNCTION(.handler = fds)
+"""})
+    text = host.get("/fn/fds").text
+    assert "eventfd" not in text and "scoreboard" not in text
+    assert "error.log" not in text and "nginx" not in text
+    assert text.count("\n") <= 12, text
+
+
+def test_missing_supervisor_is_an_error_that_names_it(faas):
+    host = faas(start=False)
+    host.configure(template=host.options["template"].replace(
+        "%(bin)s/faas-supervisor", "%(bin)s/no-such-program"))
+    host.launch()
+    assert host.process.wait(30) != 0
+    host.process = None
+    assert "no-such-program" in host.error_log() + host.output()
+    host.allowed.append("no-such-program")
+
+
+def test_state_directory_that_can_not_be_made_is_an_error_that_names_it(faas):
+    host = faas(start=False)
+    (host.dir / "state").write_text("a file")
+    host.launch()
+    assert host.process.wait(30) != 0
+    host.process = None
+    assert "state" in host.error_log() + host.output()
+    host.allowed.append("state")
+    (host.dir / "state").unlink()
+
+
+def test_quick_starts_and_stops_leave_nothing(faas):
+    host = faas(deploy=["probe"], start=False)
+    for i in range(10):
+        host.launch()
+        if i % 2:
+            wait_until(host.answers)
+        else:
+            wait_until(lambda: (host.dir / "nginx.pid").exists()
+                       or host.process.poll() is not None)
+        host.stop(signal.SIGTERM)
+        nothing_left(host)
+
+
+def test_descriptors_given_to_nginx_do_not_reach_the_host(faas):
+    """A pipe that nginx inherits ends when nginx does, not with an orphan of
+    ours: else `make run | cat` would hang."""
+
+    host = faas(deploy=["probe"], start=False)
+    read_end, write_end = os.pipe()
+    host.process = subprocess.Popen(
+        host.command(), pass_fds=[write_end], stdin=subprocess.DEVNULL,
+        env=host.environment())
+    os.close(write_end)
+    wait_until(host.answers)
+    assert host.get("/fn/probe").status == 200
+    for pid in host.processes():
+        for fd in os.listdir("/proc/%d/fd" % pid):
+            try:
+                link = os.readlink("/proc/%d/fd/%s" % (pid, fd))
+            except OSError:
+                continue
+            assert link != os.readlink("/proc/self/fd/%d" % read_end), \
+                cmdline(pid)
+    os.close(read_end)
+
+
+def test_ports_of_nginx_are_free_when_only_the_host_lives(faas):
+    """No process of ours holds a listening socket of nginx."""
+
+    host = faas(deploy=["probe"])
+    assert host.get("/fn/probe").status == 200
+    inodes = set()
+    with open("/proc/net/tcp") as file:
+        for line in file.readlines()[1:]:
+            fields = line.split()
+            if int(fields[1].split(":")[1], 16) == host.port \
+                    and fields[3] == "0A":
+                inodes.add("socket:[%s]" % fields[9])
+    assert inodes
+    for pid in host.processes():
+        if "nginx:" in cmdline(pid):
+            continue
+        for fd in os.listdir("/proc/%d/fd" % pid):
+            try:
+                assert os.readlink("/proc/%d/fd/%s" % (pid, fd)) \
+                    not in inodes, cmdline(pid)
+            except OSError:
+                pass
+
+
+def test_worker_killed_is_replaced_and_its_slots_come_back(faas):
+    host = faas(deploy=["probe"], workers=2,
+                http="faas_function probe { max 2; }")
+    held = [Background(lambda: host.get("/fn/probe?gate=%s/g" % host.gates))
+            for _ in range(2)]
+    wait_until(lambda: len(host.entered("g")) == 2)
+    for pid in host.workers():
+        os.kill(pid, signal.SIGKILL)
+    host.allowed += ["exited on signal 9"]
+    host.open("g")
+    for h in held:
+        h.thread.join(30)
+    wait_until(lambda: len(host.workers()) == 2)
+    held = host.hold("h", count=2)
+    host.open("h")
+    assert {h.result().status for h in held} == {200}
+    assert is_alive(host.process.pid)
