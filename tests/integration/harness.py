@@ -485,7 +485,7 @@ class Host:
             pid = stat[1]
         return text
 
-    def signal(self, number, pid=None):
+    def send(self, number, pid=None):
         os.kill(pid or self.pid(), number)
 
     def reload(self, **options):
@@ -494,7 +494,7 @@ class Host:
         before = set(self.workers())
         if options:
             self.configure(**options)
-        self.signal(signal.SIGHUP)
+        self.send(signal.SIGHUP)
         wait_until(lambda: self.workers() and not before
                    & set(self.workers()), "new workers")
         return self

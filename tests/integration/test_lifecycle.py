@@ -72,7 +72,7 @@ def test_signal_leaves_nothing(faas, main, number):
 def test_quit_lets_a_running_request_finish(faas):
     host = faas(deploy=["probe"])
     held = host.hold("g")
-    host.signal(signal.SIGQUIT)
+    host.send(signal.SIGQUIT)
     wait_until(lambda: host.log_has("gracefully shutting down"))
     host.open("g")
     assert held[0].result().status == 200
@@ -86,7 +86,7 @@ def test_quit_lets_a_waiting_request_finish(faas):
     held = host.hold("g")
     waiting = host.held("g")
     wait_until(lambda: host.function("probe")["queue"]["waiting"] == 1)
-    host.signal(signal.SIGQUIT)
+    host.send(signal.SIGQUIT)
     wait_until(lambda: host.log_has("gracefully shutting down"))
     host.open("g")
     assert held[0].result().status == 200
@@ -192,7 +192,7 @@ def test_reload_with_an_invalid_file_keeps_the_old_settings(faas):
     host = faas(deploy=["probe"], http="faas_function probe { max 1; }")
     pid = host.get("/fn/probe").json["pid"]
     host.configure(http="faas_function probe { max nonsense; }")
-    host.signal(signal.SIGHUP)
+    host.send(signal.SIGHUP)
     line = wait_until(lambda: host.log_has("[emerg]"))
     assert "nginx.conf:" in line
     host.allowed.append("nginx.conf:")
@@ -225,7 +225,7 @@ def test_binary_upgrade_shares_the_host(faas):
     first = host.get("/fn/probe").json["pid"]
     old = host.pid()
 
-    host.signal(signal.SIGUSR2)
+    host.send(signal.SIGUSR2)
     wait_until(lambda: (host.dir / "nginx.pid.oldbin").exists()
                and (host.dir / "nginx.pid").exists()
                and host.pid() != old and host.workers())
