@@ -28,9 +28,12 @@ SUPERVISOR := worker/main.c worker/keeper.c worker/supervisor.c \
               worker/pool.c worker/policy.c worker/watch.c worker/store.c \
               worker/elf_check.c worker/log.c worker/routes.c \
               worker/message.c
-ZYGOTE     := worker/zygote.c worker/init.c worker/template.c \
-              worker/instance.c worker/request.c worker/response.c \
-              worker/sandbox.c worker/message.c
+ZYGOTE     := worker/zygote.c worker/init.c worker/family.c worker/fds.c \
+              worker/sandbox.c worker/environment.c worker/title.c \
+              worker/template.c worker/sibling.c worker/descriptor.c \
+              worker/instance.c worker/request.c worker/pairs.c \
+              worker/body.c worker/response.c worker/output.c \
+              worker/arena.c worker/message.c scoreboard/faas_control.c
 
 # one function for each file; what it needs from pkg-config
 EXAMPLES           := $(patsubst examples/%.c,%,$(wildcard examples/*.c))
@@ -70,6 +73,50 @@ $(BUILD)/faas-zygote: $(call objects,$(ZYGOTE))
 
 
 # -- module -------------------------------------------------------------------
+
+# Debian's nginx-dev, with the flags of Debian's nginx; or a plain source tree:
+#     make NGINX_SRC=/path/to/nginx NGINX_FLAGS="--with-compat --with-debug"
+# Nothing is written there: configure runs in a directory of links.
+
+NGINX_SRC   = /usr/share/nginx/src
+NGINX_FLAGS = --with-compat
+
+MODULE := $(wildcard ngx_faas_module/*.[ch] scoreboard/*.[ch])
+
+# what asks for a new configure when it changes
+module_says = $(NGINX_SRC) $(NGINX_FLAGS) $(CC) $(OPTIMIZE) $(LIBEXEC) \
+              $(shell sed -n 's/^\#define NGINX_VERSION *"\(.*\)"/\1/p' \
+                          $(NGINX_SRC)/src/core/nginx.h 2>&1) $(MODULE)
+
+.PHONY: FORCE
+$(BUILD)/nginx.says: FORCE
+	@mkdir -p $(@D)
+	@echo '$(module_says)' | cmp -s - $@ || echo '$(module_says)' > $@
+
+$(BUILD)/nginx/objs/Makefile: config $(BUILD)/nginx.says
+	@test -d $(NGINX_SRC)/src/core || { echo "no nginx in $(NGINX_SRC):" \
+	    "install nginx-dev, or set NGINX_SRC" >&2; exit 1; }
+	@rm -rf $(BUILD)/nginx
+	@mkdir -p $(BUILD)/nginx
+	@for entry in $(NGINX_SRC)/*; do \
+	    case $$entry in */objs|*/Makefile) continue ;; esac; \
+	    ln -s $$(realpath $$entry) $(BUILD)/nginx/; \
+	done
+	cd $(BUILD)/nginx && FAAS_SUPERVISOR=$(LIBEXEC)/faas-supervisor \
+	bash -c 'NGX_CONF_FLAGS=($(NGINX_FLAGS)); \
+	    test ! -f conf_flags || . ./conf_flags; \
+	    configure=./configure; \
+	    test -f configure || configure=auto/configure; \
+	    sh $$configure "$${NGX_CONF_FLAGS[@]}" --with-cc="$(CC)" \
+	        --with-cc-opt="$(OPTIMIZE) -fstack-protector-strong" \
+	        --with-ld-opt="-Wl,-z,relro -Wl,-z,now" \
+	        --add-dynamic-module=$(CURDIR) >configure.out 2>&1 \
+	    || { tail -n 20 configure.out >&2; rm -f objs/Makefile; exit 1; }'
+
+$(BUILD)/ngx_http_faas_module.so: $(BUILD)/nginx/objs/Makefile $(MODULE)
+	$(MAKE) -C $(BUILD)/nginx -f objs/Makefile modules
+	cp $(BUILD)/nginx/objs/ngx_http_faas_module.so $@.new
+	mv -f $@.new $@
 
 
 # -- examples -----------------------------------------------------------------

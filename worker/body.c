@@ -1,0 +1,191 @@
+
+/*
+ * The body of a request, as libfcgi's stream hands it out: the fields rdNext
+ * and stop of a stream bound what is there without a further read.
+ */
+
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "faas_scoreboard.h"
+#include "request.h"
+
+
+#define BODY_FIRST  8192
+
+
+static int body_grow(char **body, size_t *size, size_t length);
+
+
+ssize_t
+faas_read(faas_request_t *r, void *buf, size_t n)
+{
+    int           c;
+    char         *p;
+    size_t        there;
+    FCGX_Stream  *in;
+
+    if (n == 0) {
+        return 0;
+    }
+
+    in = r->fcgx.in;
+    p = buf;
+    there = 0;
+
+    r->reading = 1;
+
+    /* waits when nothing is there, and never for more than what came */
+
+    if (in->rdNext == in->stop) {
+        c = FCGX_GetChar(in);
+
+        if (c == EOF) {
+
+            if (FCGX_GetError(in) != 0 || r->taken < r->announced) {
+                r->body_lost = 1;
+            }
+
+            return r->body_lost ? FAAS_ERROR : 0;
+        }
+
+        *p++ = (char) c;
+        there = 1;
+    }
+
+    n -= there;
+
+    if (n > (size_t) (in->stop - in->rdNext)) {
+        n = (size_t) (in->stop - in->rdNext);
+    }
+
+    memcpy(p, in->rdNext, n);
+    in->rdNext += n;
+
+    there += n;
+    r->taken += there;
+
+    return (ssize_t) there;
+}
+
+
+const char *
+faas_body(faas_request_t *r, size_t max, size_t *n)
+{
+    char     *body;
+    size_t    size, length;
+    ssize_t   got;
+
+    if (r->body) {
+        *n = r->body_length;
+        return r->body;
+    }
+
+    if (r->reading || (max && r->announced > max)
+        || r->announced > SIZE_MAX / 4)
+    {
+        return NULL;
+    }
+
+    length = 0;
+
+    /* one more to meet the end with, and one for the zero */
+
+    size = r->announced ? (size_t) r->announced + 2 : BODY_FIRST;
+
+    body = malloc(size);
+    if (body == NULL) {
+        return NULL;
+    }
+
+    for ( ;; ) {
+
+        if (body_grow(&body, &size, length) != FAAS_OK) {
+            goto failed;
+        }
+
+        got = faas_read(r, body + length, size - length - 1);
+
+        if (got == 0) {
+            break;
+        }
+
+        if (got < 0) {
+            goto failed;
+        }
+
+        length += (size_t) got;
+
+        if (max && length > max) {
+            goto failed;
+        }
+    }
+
+    body[length] = '\0';
+
+    r->body = body;
+    r->body_length = length;
+    *n = length;
+
+    return body;
+
+failed:
+
+    free(body);
+
+    return NULL;
+}
+
+
+/* room for one more byte at least, and the zero behind it */
+
+static int
+body_grow(char **body, size_t *size, size_t length)
+{
+    char  *p;
+
+    if (*size - length > 1) {
+        return FAAS_OK;
+    }
+
+    if (*size > SIZE_MAX / 2) {
+        return FAAS_ERROR;
+    }
+
+    p = realloc(*body, *size * 2);
+    if (p == NULL) {
+        return FAAS_ERROR;
+    }
+
+    *body = p;
+    *size *= 2;
+
+    return FAAS_OK;
+}
+
+
+int
+body_drain(faas_request_t *r)
+{
+    FCGX_Stream  *in;
+
+    in = r->fcgx.in;
+
+    while (FCGX_HasSeenEOF(in) == 0) {
+        in->rdNext = in->stop;
+        (void) FCGX_GetChar(in);
+    }
+
+    return FCGX_GetError(in) == 0 ? FAAS_OK : FAAS_DONE;
+}
+
+
+void
+body_free(faas_request_t *r)
+{
+    free(r->body);
+    r->body = NULL;
+}

@@ -1,0 +1,37 @@
+
+/*
+ * An instance: a fork of the template that serves requests on a slot's
+ * socket, one at a time.
+ */
+
+
+#ifndef INSTANCE_H_INCLUDED
+#define INSTANCE_H_INCLUDED
+
+
+#include <sys/types.h>
+
+#include "faas.h"
+#include "message.h"
+
+
+/* What an instance is made of; the template fills it in the new process. */
+
+typedef struct {
+    const message_t          *start;       /* name, version */
+    const message_t          *order;       /* FORK: slot, limits, mode */
+    const faas_descriptor_t  *descriptor;
+    pid_t                     init;        /* its parent */
+    int                       channel;     /* the template's, to be closed */
+    int                       report;
+    int                       listen;
+    int                       page;
+    int                       log;
+} instance_t;
+
+
+/* in the new process: never returns */
+void instance_run(const instance_t *instance) __attribute__((noreturn));
+
+
+#endif /* INSTANCE_H_INCLUDED */

@@ -1,0 +1,459 @@
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+
+#include "environment.h"
+#include "faas_scoreboard.h"
+#include "request.h"
+
+
+/* a client's "Proxy: x" would be the HTTP_PROXY that libraries believe */
+#define REQUEST_HIDDEN  "HTTP_PROXY"
+
+#define REQUEST_NS_PER_MS  1000000ull
+#define REQUEST_NS_PER_S   1000000000ull
+
+
+static const char *request_text(faas_request_t *r, const char *name,
+    const char *otherwise);
+static uint64_t request_number(const char *text);
+static uint64_t request_seconds_ns(const char *text);
+static int request_is_header(const char *variable, const char *name);
+static uint64_t request_now_ns(void);
+
+
+int
+request_read(faas_request_t *r, int fd)
+{
+    FCGX_Request  *fcgx;
+
+    fcgx = &r->fcgx;
+
+    /*
+     * With ipcFd set, FCGX_Accept_r() reads from there instead of accepting.
+     * It first ends the request before, which would close a connection that
+     * is not to be kept; and after an error it would accept another one, so
+     * that has to fail.  Detached, it closes without waiting for the peer.
+     */
+
+    memset(fcgx, 0, sizeof(FCGX_Request));
+
+    fcgx->listen_sock = -1;
+    fcgx->ipcFd = fd;
+    fcgx->keepConnection = 1;
+    fcgx->detached = 1;
+
+    if (FCGX_Accept_r(fcgx) != 0) {
+        return FAAS_DONE;
+    }
+
+    return FAAS_OK;
+}
+
+
+void
+request_start(faas_request_t *r, uint64_t now_ns, uint32_t timeout_ms)
+{
+    uint64_t     limit_ns, shorter_ns;
+    const char  *text;
+
+    memset(&r->query, 0, sizeof(pairs_t));
+    memset(&r->params, 0, sizeof(pairs_t));
+
+    r->announced = request_number(request_text(r, "CONTENT_LENGTH", ""));
+    r->taken = 0;
+    r->body = NULL;
+    r->body_length = 0;
+    r->reading = 0;
+    r->body_lost = 0;
+
+    limit_ns = timeout_ms * REQUEST_NS_PER_MS;
+
+    /* what the caller gives can only be less than what the function has */
+
+    text = request_variable(r, "HTTP_FAAS_TIMEOUT");
+
+    if (text) {
+        shorter_ns = request_seconds_ns(text);
+
+        if (shorter_ns && (limit_ns == 0 || shorter_ns < limit_ns)) {
+            limit_ns = shorter_ns;
+        }
+    }
+
+    r->deadline_ns = limit_ns ? now_ns + limit_ns : 0;
+
+    response_start(r);
+}
+
+
+int
+request_finish(faas_request_t *r, int result)
+{
+    int  rc;
+
+    rc = FAAS_DONE;
+
+    /*
+     * What FCGX_Finish_r() does, but the rest of the body is read after
+     * END_REQUEST is out, and closing is left to the caller
+     */
+
+    if (response_finish(r, result) == FAAS_OK
+        && FCGX_FClose(r->fcgx.err) == 0
+        && FCGX_FClose(r->fcgx.out) == 0
+        && body_drain(r) == FAAS_OK
+        && r->fcgx.keepConnection)
+    {
+        rc = FAAS_OK;
+    }
+
+    FCGX_Free(&r->fcgx, 0);
+
+    body_free(r);
+    response_free(r);
+    arena_reset(&r->arena);
+
+    return rc;
+}
+
+
+void
+request_destroy(faas_request_t *r)
+{
+    response_free(r);
+    free(r->response.data);
+    r->response.data = NULL;
+    r->response.size = 0;
+
+    arena_destroy(&r->arena);
+}
+
+
+const char *
+request_variable(faas_request_t *r, const char *name)
+{
+    if (strcmp(name, REQUEST_HIDDEN) == 0) {
+        return NULL;
+    }
+
+    return FCGX_GetParam(name, r->fcgx.envp);
+}
+
+
+static const char *
+request_text(faas_request_t *r, const char *name, const char *otherwise)
+{
+    const char  *value;
+
+    value = FCGX_GetParam(name, r->fcgx.envp);
+
+    return value ? value : otherwise;
+}
+
+
+/* decimal; 0 for what is no number or too large for one */
+
+static uint64_t
+request_number(const char *text)
+{
+    uint64_t  n;
+
+    n = 0;
+
+    for ( /* void */ ; *text; text++) {
+
+        if (*text < '0' || *text > '9' || n > (UINT64_MAX - 9) / 10) {
+            return 0;
+        }
+
+        n = n * 10 + (uint64_t) (*text - '0');
+    }
+
+    return n;
+}
+
+
+/* seconds as "2" or "0.25", whatever the locale; 0 when it is no such text */
+
+static uint64_t
+request_seconds_ns(const char *text)
+{
+    int       fraction, digits;
+    uint64_t  ns, unit;
+
+    ns = 0;
+    unit = REQUEST_NS_PER_S;
+    fraction = 0;
+    digits = 0;
+
+    for ( /* void */ ; *text; text++) {
+
+        if (*text == '.' && !fraction) {
+            fraction = 1;
+            continue;
+        }
+
+        if (*text < '0' || *text > '9' || ns > UINT64_MAX / 20) {
+            return 0;
+        }
+
+        digits = 1;
+
+        if (fraction) {
+            unit /= 10;
+            ns += (uint64_t) (*text - '0') * unit;
+
+        } else {
+            ns = ns * 10 + (uint64_t) (*text - '0') * REQUEST_NS_PER_S;
+        }
+    }
+
+    /* "0" is no time at all, not no limit */
+
+    return digits && ns == 0 ? 1 : ns;
+}
+
+
+const char *
+faas_method(faas_request_t *r)
+{
+    return request_text(r, "REQUEST_METHOD", "GET");
+}
+
+
+const char *
+faas_uri(faas_request_t *r)
+{
+    return request_text(r, "REQUEST_URI", "");
+}
+
+
+const char *
+faas_path(faas_request_t *r)
+{
+    return request_text(r, "FAAS_PATH", "");
+}
+
+
+const char *
+faas_path_info(faas_request_t *r)
+{
+    return request_text(r, "PATH_INFO", "");
+}
+
+
+const char *
+faas_query_string(faas_request_t *r)
+{
+    return request_text(r, "QUERY_STRING", "");
+}
+
+
+const char *
+faas_query(faas_request_t *r, const char *name, size_t *n)
+{
+    const pair_t  *pair;
+
+    if (!r->query.parsed
+        && pairs_parse(&r->query, &r->arena, faas_query_string(r), 1)
+           != FAAS_OK)
+    {
+        return NULL;
+    }
+
+    pair = pairs_find(&r->query, name);
+
+    if (pair == NULL) {
+        return NULL;
+    }
+
+    if (n) {
+        *n = pair->length;
+    }
+
+    return pair->value;
+}
+
+
+const char *
+faas_param(faas_request_t *r, const char *name)
+{
+    const pair_t  *pair;
+
+    if (!r->params.parsed
+        && pairs_parse(&r->params, &r->arena,
+                       request_text(r, "FAAS_PARAMS", ""), 0)
+           != FAAS_OK)
+    {
+        return NULL;
+    }
+
+    pair = pairs_find(&r->params, name);
+
+    return pair ? pair->value : NULL;
+}
+
+
+const char *
+faas_header(faas_request_t *r, const char *name)
+{
+    char        **p;
+    const char   *value;
+
+    /* CGI keeps these two without HTTP_, and empty when not sent */
+
+    value = NULL;
+
+    if (strcasecmp(name, "Content-Type") == 0) {
+        value = FCGX_GetParam("CONTENT_TYPE", r->fcgx.envp);
+
+    } else if (strcasecmp(name, "Content-Length") == 0) {
+        value = FCGX_GetParam("CONTENT_LENGTH", r->fcgx.envp);
+
+    } else if (strcasecmp(name, "Proxy") == 0) {
+        return NULL;
+    }
+
+    if (value) {
+        return *value ? value : NULL;
+    }
+
+    for (p = r->fcgx.envp; *p; p++) {
+
+        if (strncmp(*p, "HTTP_", 5) == 0 && request_is_header(*p + 5, name)) {
+            return strchr(*p, '=') + 1;
+        }
+    }
+
+    return NULL;
+}
+
+
+/* "USER_AGENT=..." is "user-agent" */
+
+static int
+request_is_header(const char *variable, const char *name)
+{
+    char  c;
+
+    for ( /* void */ ; *name; name++, variable++) {
+        c = *name;
+
+        if (c >= 'a' && c <= 'z') {
+            c = (char) (c - 'a' + 'A');
+
+        } else if (c == '-') {
+            c = '_';
+        }
+
+        if (*variable != c || c == '=') {
+            return 0;
+        }
+    }
+
+    return *variable == '=';
+}
+
+
+const char *
+faas_variable(faas_request_t *r, const char *name)
+{
+    return request_variable(r, name);
+}
+
+
+int
+faas_variables(faas_request_t *r,
+    int (*each)(const char *name, const char *value, void *data), void *data)
+{
+    int     rc;
+    char  **p, *name, *equals;
+
+    rc = 0;
+
+    for (p = r->fcgx.envp; *p && rc == 0; p++) {
+        equals = strchr(*p, '=');
+        name = arena_copy(&r->arena, *p, (size_t) (equals - *p));
+
+        if (name == NULL) {
+            return FAAS_ERROR;
+        }
+
+        if (strcmp(name, REQUEST_HIDDEN) != 0) {
+            rc = each(name, equals + 1, data);
+        }
+    }
+
+    return rc;
+}
+
+
+uint64_t
+faas_content_length(faas_request_t *r)
+{
+    return r->announced;
+}
+
+
+const char *
+faas_request_id(faas_request_t *r)
+{
+    return request_text(r, "REQUEST_ID", "");
+}
+
+
+int64_t
+faas_time_left(faas_request_t *r)
+{
+    uint64_t  now_ns;
+
+    if (r->deadline_ns == 0) {
+        return INT64_MAX;
+    }
+
+    now_ns = request_now_ns();
+
+    if (now_ns >= r->deadline_ns) {
+        return 0;
+    }
+
+    return (int64_t) ((r->deadline_ns - now_ns) / REQUEST_NS_PER_MS);
+}
+
+
+static uint64_t
+request_now_ns(void)
+{
+    struct timespec  now;
+
+    (void) clock_gettime(CLOCK_MONOTONIC, &now);
+
+    return (uint64_t) now.tv_sec * REQUEST_NS_PER_S + (uint64_t) now.tv_nsec;
+}
+
+
+const char *
+faas_config(faas_request_t *r, const char *name)
+{
+    (void) r;
+
+    return environment_get(name);
+}
+
+
+void *
+faas_alloc(faas_request_t *r, size_t n)
+{
+    void  *p;
+
+    p = arena_alloc(&r->arena, n);
+
+    if (p) {
+        memset(p, 0, n);
+    }
+
+    return p;
+}

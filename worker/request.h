@@ -1,0 +1,113 @@
+
+/*
+ * One request inside an instance: what came by FastCGI, its body, and the
+ * answer being made.  libfcgi reads requests and writes the small answers;
+ * the instance decides which connection, and closes it.
+ *
+ *   request_read()    BEGIN_REQUEST and all parameters
+ *   request_start()   the deadline begins
+ *   ...               the handler, through faas.h
+ *   request_finish()  the rest of the answer, END_REQUEST, what was not read
+ *                     of the body, and all memory of the request
+ *
+ * A request lives in one struct that is used again for the next.
+ */
+
+
+#ifndef REQUEST_H_INCLUDED
+#define REQUEST_H_INCLUDED
+
+
+#include <fcgiapp.h>
+#include <stdint.h>
+
+#include "arena.h"
+#include "faas.h"
+#include "pairs.h"
+
+
+/* One header of the answer. */
+
+typedef struct {
+    const char               *name;
+    const char               *value;
+} response_header_t;
+
+
+/*
+ * The answer.  Up to RESPONSE_GATHER bytes of the body are gathered; beyond
+ * it, and by faas_flush(), the headers go out, and no header can change.
+ */
+
+typedef struct {
+    response_header_t        *header;      /* in the arena */
+    size_t                    headers;
+    size_t                    headers_max;
+    size_t                    headers_size;  /* bytes of all, as sent */
+    char                     *data;        /* gathered, malloc()ed, kept for
+                                              the next request if small */
+    size_t                    length;
+    size_t                    size;
+    uint64_t                  counted;     /* HEAD: bytes not gathered */
+    int                       status;      /* 0: not set */
+    unsigned                  head:1;      /* the request is a HEAD */
+    unsigned                  sent:1;      /* the headers are out */
+    unsigned                  lost:1;      /* the connection is */
+} response_t;
+
+
+struct faas_request_s {
+    FCGX_Request              fcgx;
+    arena_t                   arena;
+    pairs_t                   query;
+    pairs_t                   params;
+    uint64_t                  deadline_ns; /* CLOCK_MONOTONIC, 0: none */
+
+    uint64_t                  announced;   /* CONTENT_LENGTH, 0: none */
+    uint64_t                  taken;       /* bytes read of the body */
+    char                     *body;        /* by faas_body(), malloc()ed */
+    size_t                    body_length;
+    unsigned                  reading:1;   /* some of it was read */
+    unsigned                  body_lost:1; /* ended before its end */
+
+    response_t                response;
+};
+
+
+/*
+ * Reads a request's head from connection fd; blocks.  FAAS_OK; FAAS_DONE when
+ * the sender went away or did not speak FastCGI: then fd is closed.
+ */
+int request_read(faas_request_t *r, int fd);
+
+/* the execution budget begins at now_ns; timeout_ms 0: no limit */
+void request_start(faas_request_t *r, uint64_t now_ns, uint32_t timeout_ms);
+
+/*
+ * Ends it with the handler's result.  FAAS_OK: the connection is in step and
+ * can be kept; FAAS_DONE: it has to be closed.
+ */
+int request_finish(faas_request_t *r, int result);
+
+/* frees what is kept from one request to the next */
+void request_destroy(faas_request_t *r);
+
+/* a CGI variable; NULL when there is none, and for HTTP_PROXY */
+const char *request_variable(faas_request_t *r, const char *name);
+
+
+/* body.c: reads the rest of the body and forgets it; FAAS_OK or FAAS_DONE */
+int body_drain(faas_request_t *r);
+void body_free(faas_request_t *r);
+
+/*
+ * response.c: completes the answer with the handler's result, all but
+ * END_REQUEST.  FAAS_OK; FAAS_ERROR: cut the connection, so that nobody takes
+ * what was sent for the whole.
+ */
+void response_start(faas_request_t *r);
+int response_finish(faas_request_t *r, int result);
+void response_free(faas_request_t *r);
+
+
+#endif /* REQUEST_H_INCLUDED */
