@@ -4,6 +4,7 @@
  *
  *   ngx_http_faas_module.c      directives, hooks, configuration structs
  *   ngx_http_faas_function.c    the faas_function { } block
+ *   ngx_http_faas_config.c      the configuration as text
  *   ngx_http_faas_pass.c        faas_pass: a macro over stock directives
  *   ngx_http_faas_internal.c    the socket of the faas_internal server
  *   ngx_http_faas_keeper.c      starts the keeper
@@ -20,7 +21,8 @@
  *   ngx_http_faas_status.c      faas_status
  *
  * Calls go down this list, never up, but for the callback that
- * ngx_http_faas_worker.c is given.  Nothing here blocks in a worker, or runs user code.
+ * ngx_http_faas_worker.c is given.  Nothing here blocks in a worker, or runs
+ * user code.
  */
 
 
@@ -99,6 +101,8 @@ typedef struct {
                                                   prefix without its last
                                                   slash; empty for regex and
                                                   named locations */
+    ngx_array_t              *params;          /* fastcgi_param of the location
+                                                  itself, for its `if`s */
     ngx_http_faas_place_t     place;           /* of the directive */
 } ngx_http_faas_loc_conf_t;
 
@@ -203,10 +207,22 @@ char *ngx_http_faas_function_block(ngx_conf_t *cf, ngx_command_t *cmd,
 ngx_int_t ngx_http_faas_function_check(ngx_conf_t *cf,
     ngx_http_faas_main_conf_t *fmcf);
 
+/* appends the block as text; takes at most so much room */
+u_char *ngx_http_faas_function_encode(u_char *p,
+    ngx_http_faas_function_conf_t *fn);
+size_t ngx_http_faas_function_encoded_size(ngx_http_faas_function_conf_t *fn);
+
+
+/* ngx_http_faas_config.c */
+
 /* the configuration as text for the supervisor (faas_control.h); the buffer
-   is from the pool */
-ngx_int_t ngx_http_faas_function_encode(ngx_cycle_t *cycle,
+   is from the cycle's pool */
+ngx_int_t ngx_http_faas_config_encode(ngx_cycle_t *cycle,
     ngx_http_faas_main_conf_t *fmcf, ngx_str_t *text);
+
+/* appends one setting, percent-encoded; nothing when value is empty */
+u_char *ngx_http_faas_config_text(u_char *p, const char *name,
+    ngx_str_t *value);
 
 
 /* ngx_http_faas_pass.c */
@@ -219,8 +235,11 @@ ngx_int_t ngx_http_faas_pass_init(ngx_conf_t *cf);
 
 /* the location's merge: puts the stock directives into it; one that faas_pass
    owns and the user gave is an error */
-char *ngx_http_faas_pass_expand(ngx_conf_t *cf,
-    ngx_http_faas_loc_conf_t *prev, ngx_http_faas_loc_conf_t *conf);
+char *ngx_http_faas_pass_merge(ngx_conf_t *cf, ngx_http_faas_loc_conf_t *prev,
+    ngx_http_faas_loc_conf_t *conf);
+
+/* is it a function's name?  NGX_OK or NGX_DECLINED */
+ngx_int_t ngx_http_faas_pass_is_name(ngx_str_t *name);
 
 
 /* ngx_http_faas_host.c */
