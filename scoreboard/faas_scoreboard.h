@@ -243,7 +243,10 @@ typedef struct {
     _Atomic uint32_t          cold;        /* supervisor: faas_start_e of the
                                               instance's first request;
                                               owner: WARM from then on */
-    uint32_t                  reserved[5];
+    _Atomic int32_t           inner_pid;   /* supervisor: the pid by which the
+                                              function init knows it, 0: not
+                                              told yet */
+    uint32_t                  reserved[4];
 } faas_slot_t;
 
 

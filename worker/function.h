@@ -1,0 +1,104 @@
+
+/*
+ * Function entries: one for each name that has or had a file.  Made by the
+ * first deploy (or adoption), freed when the file is gone and the last
+ * version has ended.
+ */
+
+
+#ifndef FUNCTION_H_INCLUDED
+#define FUNCTION_H_INCLUDED
+
+
+#include <stdint.h>
+
+#include "backoff.h"
+#include "loop.h"
+#include "journal.h"
+#include "policy.h"
+#include "supervisor.h"
+
+
+#define FUNCTION_REFUSED  16
+
+
+typedef struct version_s   version_t;
+typedef struct function_s  function_t;
+
+struct function_s {
+    function_t               *next;          /* in function_list */
+    uint32_t                  index;         /* on the board */
+    faas_function_t          *sh;
+    char                      name[FAAS_NAME_SIZE];
+    uint64_t                  order;         /* of routes' claims: smaller is
+                                                older */
+    int                       present;       /* 1: its file is there */
+    uint64_t                  refused[FUNCTION_REFUSED];    /* hashes of
+                                                routes that were refused, so
+                                                that each is told once */
+
+    version_t                *versions;      /* all of it, newest first */
+    version_t                *current;       /* serves, NULL: none */
+
+    /* pool.c */
+    faas_limits_t             limits;        /* what holds, as on the board */
+    struct slot_s            *slots;         /* not FREE, all versions */
+    int                       blocked;       /* 1: we left kick at 1 */
+    uint32_t                  short_of;      /* ms after which what was short
+                                                may be there, 0: nothing */
+    uint32_t                  live;          /* slots not FREE, all versions */
+    uint32_t                  starting;
+    uint32_t                  ending;        /* RETIRING and CONDEMNED */
+    int                       cold;          /* 1: the next start is from
+                                                nothing */
+    uint64_t                  bytes;         /* memory of one instance,
+                                                measured; 0: not yet */
+    policy_state_t            policy;
+    backoff_t                 backoff;
+    loop_job_t                decide;
+    loop_timer_t              timer;
+
+    journal_file_t            journal;
+};
+
+
+extern function_t  *function_list;           /* order of creation */
+
+
+/* reads the persistent order of claims (faas_state/order) */
+void function_init(int state_dir);
+
+function_t *function_find(const char *name);
+function_t *function_at(uint32_t index);
+
+/* a new entry, LOADING; NULL when the board is full (said and logged) */
+function_t *function_create(const char *name);
+
+/* takes over entry index of the board after a restart */
+function_t *function_adopt(uint32_t index);
+
+/* the entry becomes free: no version, no instance is left */
+void function_release(function_t *f);
+
+/* the one setter of its state; wakes who waits */
+void function_state(function_t *f, faas_function_state_e state);
+
+/* computes the limits anew from configuration and current descriptor */
+void function_limits(function_t *f);
+
+/* last_error of the function, and a line in the log at level */
+void function_error(function_t *f, int level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void function_clear_error(function_t *f);
+
+/* all workers with requests that wait for f look again */
+void function_wake(function_t *f);
+
+/* the block of the configuration for f, or NULL */
+const settings_function_t *function_conf(const function_t *f);
+
+/* the route table is published at the end of this turn */
+void function_routes_changed(void);
+
+
+#endif /* FUNCTION_H_INCLUDED */

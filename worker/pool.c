@@ -1,0 +1,1033 @@
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "instance_end.h"
+#include "log.h"
+#include "memory.h"
+#include "pool.h"
+
+
+/* how often a look is taken at what nobody tells of, while instances live */
+#define POOL_LOOK_MS        250
+#define POOL_LOOK_SOON_MS   20
+
+/* an instance that should be free is asked after so long */
+#define POOL_NUDGE_MS       50
+
+/* the supervisor acts so long after a worker should have */
+#define POOL_BACKSTOP_MS    1000
+
+/* while requests wait, at the latest */
+#define POOL_AGAIN_MS       5
+
+/* decisions walk the slots up to so many instances, and trust hints beyond */
+#define POOL_WALK           64
+
+
+static void pool_figures(function_t *f, policy_input_t *in);
+static void pool_count_slots(function_t *f, policy_input_t *in);
+static void pool_count_hints(function_t *f, policy_input_t *in);
+static void pool_kick(function_t *f, const policy_input_t *in,
+    const policy_decision_t *out, int blocked);
+static uint32_t pool_start(function_t *f, uint32_t n, int *blocked);
+static int pool_start_one(function_t *f, version_t *v);
+static void pool_retire(function_t *f, uint32_t n);
+static slot_t *pool_longest_idle(function_t *f);
+static void pool_offer(slot_t *s, uint64_t word);
+static int pool_is_superseded(const slot_t *s);
+static void pool_look(void *data);
+static uint32_t pool_look_at(slot_t *s);
+static void pool_look_draining(slot_t *s, uint64_t word);
+static void pool_look_busy(slot_t *s, uint64_t word);
+static void pool_look_soon(uint32_t ms);
+static void pool_condemn(slot_t *s, uint64_t word);
+
+
+static struct {
+    loop_timer_t  look;
+    uint64_t      looked_ms;
+} pool;
+
+
+int
+pool_init(void)
+{
+    pool.look.handler = pool_look;
+    loop_arm(&pool.look, loop_now_ms() + POOL_LOOK_MS);
+
+    return 0;
+}
+
+
+void
+pool_changed(function_t *f)
+{
+    loop_post(&f->decide);
+}
+
+
+void
+pool_decide(function_t *f)
+{
+    int                blocked;
+    uint32_t           n;
+    policy_input_t     in;
+    policy_decision_t  out;
+
+    if (f->current == NULL || supervisor.draining) {
+        return;    /* what waits is woken when that changes */
+    }
+
+    blocked = 0;
+
+    /* before the figures are read: who begins to wait now, says so */
+
+    f->blocked = 0;
+    atomic_store(&f->sh->kick, 0);
+
+    memset(&in, 0, sizeof(in));
+    pool_figures(f, &in);
+
+    if (!in.held_back && atomic_load(&f->sh->backoff)) {
+        atomic_store(&f->sh->backoff, 0);
+    }
+
+    memset(&out, 0, sizeof(out));
+    policy_decide(&in, &f->policy, &out);
+
+    if (f->policy.service_ms >= 0) {
+        atomic_store(&f->sh->service_us,
+                     (uint32_t) (f->policy.service_ms * 1000));
+    }
+
+    if (out.retire > 0) {
+        pool_retire(f, out.retire);
+    }
+
+    n = 0;
+
+    if (out.start > 0) {
+        n = pool_start(f, out.start, &blocked);
+    }
+
+    if (in.held_back || f->live >= f->limits.max) {
+        blocked = 1;
+    }
+
+    if (n > 0) {
+        /* their READY decides anew */
+        out.again_ms = out.again_ms ? out.again_ms : POOL_LOOK_MS;
+    }
+
+    pool_kick(f, &in, &out, blocked);
+}
+
+
+/*
+ * When to look again, and whether to be told of new waiters meanwhile.  A
+ * function that cannot get another instance now is not worth a wake-up: what
+ * makes a start possible (an instance ends, a template is loaded, a back-off
+ * is over) comes to us as an event or a timer.  While requests wait although
+ * one could be started, the policy thinks waiting is cheaper; it is asked
+ * again every few milliseconds, not by every waiter.
+ */
+
+static void
+pool_kick(function_t *f, const policy_input_t *in,
+    const policy_decision_t *out, int blocked)
+{
+    uint64_t  again;
+
+    again = out->again_ms;
+
+    if (!blocked && in->waiting > 0) {
+        if (again == 0 || again > POOL_LOOK_MS) {
+            again = POOL_LOOK_MS;
+        }
+
+        if (again < POOL_AGAIN_MS) {
+            again = POOL_AGAIN_MS;
+        }
+    }
+
+    if (blocked || in->waiting > 0) {
+        f->blocked = 1;
+        atomic_store(&f->sh->kick, 1);
+    }
+
+    if (in->held_back) {
+        again = f->backoff.until_ms > in->now_ms
+                ? f->backoff.until_ms - in->now_ms : 1;
+
+    } else if (f->short_of != 0 && (again == 0 || again > f->short_of)) {
+        again = f->short_of;
+    }
+
+    f->short_of = 0;
+
+    if (again > 0) {
+        loop_arm(&f->timer, in->now_ms + again);
+
+    } else {
+        loop_disarm(&f->timer);
+    }
+}
+
+
+static void
+pool_figures(function_t *f, policy_input_t *in)
+{
+    uint32_t      w, n;
+    uint64_t      oldest, first;
+    faas_cell_t  *cell;
+
+    in->now_ms = loop_clock_us() / 1000;
+    in->oneshot = f->limits.mode == FAAS_MODE_ONESHOT;
+    in->min = f->limits.min;
+    in->max = f->limits.max;
+    in->spare = f->limits.spare;
+    in->idle_timeout_ms = f->limits.idle_timeout_ms;
+    in->starting = f->starting;
+    in->ending = f->ending;
+    in->start_us = atomic_load(&f->sh->start_us);
+    in->held_back = (uint32_t) backoff_holds(&f->backoff, in->now_ms);
+
+    n = atomic_load(&supervisor.board->workers_used);
+    first = UINT64_MAX;
+
+    for (w = 0; w < n && w < FAAS_WORKERS; w++) {
+        cell = faas_scoreboard_cell(supervisor.board, f->index, w);
+
+        in->arrivals += atomic_load(&cell->arrivals);
+        in->finished += atomic_load(&cell->finished);
+        in->service_us += atomic_load(&cell->service_us);
+
+        if (atomic_load(&cell->waiting) == 0) {
+            continue;
+        }
+
+        in->waiting += atomic_load(&cell->waiting);
+        oldest = atomic_load(&cell->oldest_ms);
+
+        if (oldest != 0 && oldest < first) {
+            first = oldest;
+        }
+    }
+
+    if (first < in->now_ms) {
+        in->longest_wait_ms = in->now_ms - first;
+    }
+
+    if (f->live <= POOL_WALK) {
+        pool_count_slots(f, in);
+
+    } else {
+        pool_count_hints(f, in);
+    }
+}
+
+
+static void
+pool_count_slots(function_t *f, policy_input_t *in)
+{
+    slot_t    *s;
+    uint64_t   idle;
+
+    for (s = f->slots; s != NULL; s = s->sibling_next) {
+
+        switch (faas_slot_state(atomic_load(&s->sh->word))) {
+
+        case FAAS_SLOT_IDLE:
+            in->idle++;
+            idle = atomic_load(&s->sh->idle_ms);
+
+            if (idle < in->now_ms && in->now_ms - idle > in->longest_idle_ms)
+            {
+                in->longest_idle_ms = in->now_ms - idle;
+            }
+
+            break;
+
+        case FAAS_SLOT_BUSY:
+        case FAAS_SLOT_HANDED:
+            in->busy++;
+            break;
+
+        case FAAS_SLOT_DRAINING:
+            if (in->oneshot) {
+                in->ending++;
+
+            } else {
+                in->busy++;
+            }
+
+            break;
+
+        default:
+            break;    /* counted in f->starting and f->ending */
+        }
+    }
+}
+
+
+static void
+pool_count_hints(function_t *f, policy_input_t *in)
+{
+    uint32_t       i, n, slot;
+    uint64_t       idle, since;
+    faas_chunk_t  *chunk;
+
+    n = atomic_load(&f->current->sh->chunks);
+
+    for (i = 0; i < n; i++) {
+        chunk = faas_scoreboard_chunk(supervisor.board,
+                                    atomic_load(&f->current->sh->chunk[i]));
+        idle = atomic_load(&chunk->idle);
+
+        while (idle) {
+            slot = (uint32_t) __builtin_ctzll(idle);
+            idle &= idle - 1;
+            in->idle++;
+
+            since = atomic_load(&chunk->slot[slot].idle_ms);
+
+            if (since < in->now_ms
+                && in->now_ms - since > in->longest_idle_ms)
+            {
+                in->longest_idle_ms = in->now_ms - since;
+            }
+        }
+    }
+
+    n = in->idle + in->starting + in->ending;
+    in->busy = f->live > n ? f->live - n : 0;
+}
+
+
+/* up to n instances, as far as max and memory go; returns how many */
+
+static uint32_t
+pool_start(function_t *f, uint32_t n, int *blocked)
+{
+    uint32_t    i;
+    version_t  *v;
+
+    v = f->current;
+
+    if (!version_wanted(v)) {
+
+        /* a template is on its way, or what stands against it is told */
+
+        *blocked = 1;
+        f->short_of = 1000;
+        return 0;
+    }
+
+    for (i = 0; i < n; i++) {
+
+        if (f->live >= f->limits.max) {
+            break;
+        }
+
+        if (!memory_allows(f)) {
+            *blocked = 1;
+            f->short_of = 200;
+            break;
+        }
+
+        if (pool_start_one(f, v) == -1) {
+            *blocked = 1;
+            f->short_of = 20;
+            break;
+        }
+    }
+
+    return i;
+}
+
+
+static int
+pool_start_one(function_t *f, version_t *v)
+{
+    int      rc;
+    slot_t  *s;
+
+    s = slot_take(v);
+
+    if (s == NULL) {
+        f->short_of = 1000;
+        return -1;
+    }
+
+    slot_drain_backlog(s);
+    journal_owner(&s->journal, &f->journal, v->sh->id, s->index, 0);
+
+    s->base = atomic_load(&s->page->ended);
+    s->forked_us = loop_clock_us();
+
+    atomic_store(&s->sh->pid, 0);
+    atomic_store(&s->sh->inner_pid, 0);
+    atomic_store(&s->sh->cold, f->cold ? FAAS_START_ZYGOTE
+                                       : FAAS_START_COLD);
+
+    s->generation = faas_slot_start(supervisor.board, s->index);
+
+    slot_count(s, 1);
+    f->starting++;
+
+    rc = lineage_fork(v, s, &f->limits);
+
+    if (rc != FAAS_OK) {
+
+        if (rc == FAAS_ERROR) {
+            log_line(LOG_ERROR, errno, "function \"%s\": version %s slot %u: "
+                     "the template cannot be reached", f->name, v->sh->id,
+                     s->index);
+        }
+
+        f->starting--;
+        faas_slot_free(supervisor.board, s->index);
+        slot_count(s, -1);
+        slot_return(s);
+        return -1;
+    }
+
+    atomic_fetch_add(&f->sh->starts, 1);
+
+    if (f->cold) {
+        atomic_fetch_add(&f->sh->cold_starts, 1);
+        f->cold = 0;
+    }
+
+    instance_end_watch(s, f->limits.init_timeout_ms);
+    memory_started(f);
+
+    return 0;
+}
+
+
+static void
+pool_retire(function_t *f, uint32_t n)
+{
+    slot_t  *s;
+
+    while (n-- > 0) {
+        s = pool_longest_idle(f);
+
+        if (s == NULL
+            || pool_retire_slot(s, atomic_load(&s->sh->word)) != FAAS_OK)
+        {
+            return;
+        }
+    }
+}
+
+
+/* among those idle for the same time the highest: load packs low */
+
+static slot_t *
+pool_longest_idle(function_t *f)
+{
+    slot_t    *s, *found;
+    uint64_t   idle, least;
+
+    found = NULL;
+    least = UINT64_MAX;
+
+    for (s = f->slots; s != NULL; s = s->sibling_next) {
+
+        if (faas_slot_state(atomic_load(&s->sh->word)) != FAAS_SLOT_IDLE) {
+            continue;
+        }
+
+        idle = atomic_load(&s->sh->idle_ms);
+
+        if (idle < least
+            || (idle == least && found != NULL && s->index > found->index))
+        {
+            found = s;
+            least = idle;
+        }
+    }
+
+    return found;
+}
+
+
+/* IDLE or DRAINING and free; from then on no worker can have it */
+
+int
+pool_retire_slot(slot_t *s, uint64_t word)
+{
+    int  rc;
+
+    rc = faas_slot_change(supervisor.board, s->index, word,
+                          FAAS_SLOT_RETIRING, FAAS_WORKER_NONE);
+
+    if (rc == FAAS_OK) {
+        s->version->function->ending++;
+        instance_end_ask(s, NULL);
+    }
+
+    return rc;
+}
+
+
+void
+pool_superseded(version_t *v)
+{
+    slot_t    *s;
+    uint64_t   word;
+
+    for (s = v->function->slots; s != NULL; s = s->sibling_next) {
+
+        word = atomic_load(&s->sh->word);
+
+        if (s->version == v && faas_slot_state(word) == FAAS_SLOT_IDLE) {
+            (void) pool_retire_slot(s, word);
+        }
+    }
+
+    pool_look_soon(POOL_LOOK_SOON_MS);
+}
+
+
+void
+pool_forked(version_t *v, uint32_t slot, uint64_t generation,
+    int32_t inner_pid)
+{
+    slot_t  *s;
+
+    s = slot_of(v, slot, generation);
+
+    if (s == NULL) {
+        return;
+    }
+
+    atomic_store(&s->sh->inner_pid, inner_pid);
+    slot_name(s, inner_pid);
+}
+
+
+void
+pool_fork_failed(version_t *v, uint32_t slot, uint64_t generation, int error)
+{
+    slot_t      *s;
+    function_t  *f;
+
+    s = slot_of(v, slot, generation);
+
+    if (s == NULL) {
+        return;
+    }
+
+    f = v->function;
+
+    function_error(f, LOG_ERROR, "version %s slot %u: fork failed: %s",
+                   v->sh->id, slot, strerror(error));
+
+    instance_end_free(s);
+    pool_died(f);
+}
+
+
+void
+pool_ready(version_t *v, uint32_t slot, uint64_t generation, pid_t pid)
+{
+    slot_t      *s;
+    uint32_t     took, mean;
+    uint64_t     word;
+    function_t  *f;
+
+    s = slot_of(v, slot, generation);
+
+    if (s == NULL) {
+        return;
+    }
+
+    word = atomic_load(&s->sh->word);
+
+    if (faas_slot_state(word) != FAAS_SLOT_STARTING || s->signals) {
+        return;
+    }
+
+    f = v->function;
+
+    atomic_store(&s->sh->pid, pid);
+    atomic_store(&s->sh->started_ms, loop_now_ms());
+    s->journal.pid = pid;
+
+    loop_disarm(&s->timer);
+    f->starting -= f->starting > 0;
+
+    if (s->forked_us != 0) {
+        took = (uint32_t) (loop_clock_us() - s->forked_us);
+        mean = atomic_load(&f->sh->start_us);
+        atomic_store(&f->sh->start_us, mean ? mean - mean / 4 + took / 4
+                                            : took);
+    }
+
+    pool_offer(s, word);
+    pool_changed(f);
+}
+
+
+/*
+ * The slot is to be had: by the worker whose oldest request has waited
+ * longest, else by whoever comes.  Named "waiting first" in faas_slot.h: the
+ * word, then the mask.
+ */
+
+static void
+pool_offer(slot_t *s, uint64_t word)
+{
+    uint32_t     w;
+    uint64_t     oldest;
+    function_t  *f;
+
+    f = s->version->function;
+
+    if (pool_is_superseded(s) || s->retired) {
+
+        if (faas_slot_state(word) == FAAS_SLOT_STARTING) {
+            if (faas_slot_change(supervisor.board, s->index, word,
+                                 FAAS_SLOT_IDLE, FAAS_WORKER_NONE)
+                != FAAS_OK)
+            {
+                return;
+            }
+
+            word = atomic_load(&s->sh->word);
+        }
+
+        if (faas_slot_state(word) != FAAS_SLOT_BUSY) {
+            (void) pool_retire_slot(s, word);
+        }
+
+        return;
+    }
+
+    w = faas_worker_longest(supervisor.board, f->index, FAAS_WORKER_NONE,
+                            &oldest);
+
+    if (w != FAAS_WORKER_NONE) {
+        if (faas_slot_change(supervisor.board, s->index, word,
+                             FAAS_SLOT_HANDED, w)
+            == FAAS_OK)
+        {
+            supervisor_wake(w);
+        }
+
+        return;
+    }
+
+    atomic_store(&s->sh->idle_ms, loop_clock_us() / 1000);
+
+    if (faas_slot_change(supervisor.board, s->index, word, FAAS_SLOT_IDLE,
+                         FAAS_WORKER_NONE)
+        == FAAS_OK)
+    {
+        function_wake(f);
+    }
+}
+
+
+static int
+pool_is_superseded(const slot_t *s)
+{
+    return supervisor.draining
+           || atomic_load(&s->version->sh->state) != FAAS_VERSION_READY;
+}
+
+
+void
+pool_refused(version_t *v, uint32_t slot, uint64_t generation,
+    const char *why)
+{
+    slot_t  *s;
+
+    s = slot_of(v, slot, generation);
+
+    if (s == NULL) {
+        return;
+    }
+
+    function_error(v->function, LOG_ERROR, "version %s slot %u pid %d could "
+                   "not start: %s", v->sh->id, slot,
+                   (int) s->inner_pid, why);
+
+    s->told = 1;
+}
+
+
+void
+pool_freed(version_t *v, uint32_t slot, uint64_t generation)
+{
+    slot_t    *s;
+    uint64_t   word;
+
+    s = slot_of(v, slot, generation);
+
+    if (s == NULL) {
+        return;
+    }
+
+    word = atomic_load(&s->sh->word);
+
+    if (faas_slot_state(word) == FAAS_SLOT_BUSY) {
+
+        /* its worker died, or is about to say so: not believed before */
+
+        pool_look_soon(POOL_LOOK_SOON_MS);
+        return;
+    }
+
+    if (faas_slot_state(word) != FAAS_SLOT_DRAINING
+        || atomic_load(&s->page->begun) != atomic_load(&s->page->ended))
+    {
+        return;
+    }
+
+    s->draining_ms = 0;
+    pool_offer(s, word);
+    pool_changed(v->function);
+}
+
+
+void
+pool_retired(version_t *v, uint32_t slot, uint64_t generation)
+{
+    slot_t    *s;
+    uint64_t   word;
+
+    s = slot_of(v, slot, generation);
+
+    if (s == NULL) {
+        return;
+    }
+
+    s->retired = 1;
+    word = atomic_load(&s->sh->word);
+
+    if (faas_slot_state(word) == FAAS_SLOT_IDLE) {
+        (void) pool_retire_slot(s, word);
+
+    } else {
+        pool_look_soon(POOL_LOOK_SOON_MS / 4);
+    }
+}
+
+
+void
+pool_died(function_t *f)
+{
+    uint32_t      w, n;
+    uint64_t      done, now;
+    faas_cell_t  *cell;
+
+    done = 0;
+    n = atomic_load(&supervisor.board->workers_used);
+
+    for (w = 0; w < n && w < FAAS_WORKERS; w++) {
+        cell = faas_scoreboard_cell(supervisor.board, f->index, w);
+        done += atomic_load(&cell->outcome[FAAS_OUTCOME_OK])
+                + atomic_load(&cell->outcome[FAAS_OUTCOME_FUNCTION_ERROR]);
+    }
+
+    now = loop_clock_us() / 1000;
+    backoff_death(&f->backoff, now, done);
+
+    if (backoff_holds(&f->backoff, now)) {
+        atomic_store(&f->sh->backoff_until_ms, f->backoff.until_ms);
+        atomic_store(&f->sh->backoff, 1);
+
+        log_line(LOG_WARN, 0, "function \"%s\" is held back for %u ms: it "
+                 "died %u times with nothing done", f->name,
+                 (unsigned) (f->backoff.until_ms - now), f->backoff.row);
+
+        function_wake(f);
+    }
+
+    pool_changed(f);
+}
+
+
+/* -- what nobody tells of -------------------------------------------------- */
+
+static void
+pool_look_soon(uint32_t ms)
+{
+    uint64_t  at;
+
+    at = loop_now_ms() + ms;
+
+    if (!loop_is_armed(&pool.look) || pool.look.at_ms > at) {
+        loop_arm(&pool.look, at);
+    }
+}
+
+
+static void
+pool_look(void *data)
+{
+    slot_t    *s, *next;
+    uint32_t   ms, least;
+
+    (void) data;
+
+    least = POOL_LOOK_MS;
+    pool.looked_ms = loop_now_ms();
+
+    for (s = slot_live; s != NULL; s = next) {
+        next = s->following;
+
+        ms = pool_look_at(s);
+
+        if (ms < least) {
+            least = ms;
+        }
+    }
+
+    if (slot_live != NULL) {
+        pool_look_soon(least);
+    }
+}
+
+
+/* returns in how many milliseconds to look again */
+
+static uint32_t
+pool_look_at(slot_t *s)
+{
+    uint64_t  word;
+
+    word = atomic_load(&s->sh->word);
+
+    if (faas_slot_state(word) != FAAS_SLOT_DRAINING) {
+        s->draining_ms = 0;
+    }
+
+    switch (faas_slot_state(word)) {
+
+    case FAAS_SLOT_IDLE:
+        if (pool_is_superseded(s) || s->retired) {
+            (void) pool_retire_slot(s, word);
+        }
+
+        return POOL_LOOK_MS;
+
+    case FAAS_SLOT_HANDED:
+        supervisor_wake(faas_slot_owner(word));
+        return POOL_LOOK_MS;
+
+    case FAAS_SLOT_BUSY:
+        pool_look_busy(s, word);
+        return pool_is_superseded(s) || s->retired ? POOL_LOOK_SOON_MS
+                                                   : POOL_LOOK_MS;
+
+    case FAAS_SLOT_DRAINING:
+        pool_look_draining(s, word);
+        return POOL_NUDGE_MS;
+
+    case FAAS_SLOT_CONDEMNED:
+        if (s->signals == 0) {
+            s->version->function->ending++;
+            atomic_fetch_add(&s->version->function->sh->kills, 1);
+            instance_end_ask(s, "over its timeout");
+        }
+
+        return POOL_LOOK_MS;
+
+    default:
+        return POOL_LOOK_MS;
+    }
+}
+
+
+/*
+ * handed_ms may be that of the request before, in the moment between a
+ * worker's acquire and its store: only what is seen twice is over its budget.
+ */
+
+static void
+pool_look_busy(slot_t *s, uint64_t word)
+{
+    uint64_t  handed, budget;
+
+    handed = atomic_load(&s->sh->handed_ms);
+    budget = s->version->function->limits.timeout_ms + POOL_BACKSTOP_MS;
+
+    if (handed == 0 || loop_now_ms() <= handed + budget) {
+        s->overdue_ms = 0;
+        return;
+    }
+
+    if (s->overdue_ms != handed) {
+        s->overdue_ms = handed;
+        return;
+    }
+
+    pool_condemn(s, word);
+}
+
+
+static void
+pool_look_draining(slot_t *s, uint64_t word)
+{
+    uint64_t  now, since;
+
+    now = loop_now_ms();
+
+    if (s->draining_ms == 0) {
+        s->draining_ms = now;
+        return;
+    }
+
+    since = atomic_load(&s->sh->handed_ms);
+
+    if (since == 0) {
+        since = s->draining_ms;
+    }
+
+    if (now > since + s->version->function->limits.timeout_ms
+        && now > s->draining_ms + POOL_NUDGE_MS * 2)
+    {
+        pool_condemn(s, word);
+        return;
+    }
+
+    if (now - s->draining_ms >= POOL_NUDGE_MS) {
+        slot_nudge(s);
+    }
+}
+
+
+static void
+pool_condemn(slot_t *s, uint64_t word)
+{
+    if (faas_slot_change(supervisor.board, s->index, word,
+                         FAAS_SLOT_CONDEMNED, FAAS_WORKER_NONE)
+        == FAAS_OK)
+    {
+        (void) pool_look_at(s);
+    }
+}
+
+
+void
+pool_worker_died(uint32_t worker)
+{
+    slot_t       *s;
+    uint32_t      i;
+    function_t   *f;
+    faas_cell_t  *cell;
+
+    for (s = slot_live; s != NULL; s = s->following) {
+
+        if (faas_slot_orphan(supervisor.board, s->index, worker) != FAAS_OK)
+        {
+            continue;
+        }
+
+        atomic_store(&s->sh->idle_ms, loop_now_ms());
+        pool_look_soon(POOL_LOOK_SOON_MS);
+    }
+
+    for (i = 0; i < atomic_load(&supervisor.board->functions_used); i++) {
+
+        cell = faas_scoreboard_cell(supervisor.board, i, worker);
+        atomic_store(&cell->waiting, 0);
+        atomic_store(&cell->admitted, 0);
+        atomic_store(&cell->oldest_ms, 0);
+
+        atomic_fetch_and(&faas_scoreboard_function(supervisor.board, i)
+                             ->waiting_mask[worker / 64],
+                         ~(1ull << worker % 64));
+    }
+
+    for (f = function_list; f != NULL; f = f->next) {
+        function_wake(f);
+        pool_changed(f);
+    }
+}
+
+
+/*
+ * Each kick writes the eventfd once, so what is left over is a worker's
+ * condemned instance: that is looked for, but not at every request.
+ */
+
+void
+pool_kicked(uint64_t count)
+{
+    function_t  *f;
+
+    for (f = function_list; f != NULL; f = f->next) {
+
+        if (!f->blocked && atomic_load(&f->sh->kick)) {
+            pool_changed(f);
+            count -= count > 0;
+        }
+    }
+
+    if (count > 0) {
+        if (loop_now_ms() - pool.looked_ms >= POOL_LOOK_SOON_MS / 2) {
+            pool_look(NULL);
+
+        } else {
+            pool_look_soon(POOL_LOOK_SOON_MS / 2);
+        }
+    }
+}
+
+
+void
+pool_adopt(slot_t *s)
+{
+    function_t         *f;
+    faas_slot_state_e   state;
+
+    f = s->version->function;
+    state = faas_slot_state(atomic_load(&s->sh->word));
+
+    (void) faas_slot_orphan(supervisor.board, s->index, FAAS_WORKER_NONE);
+
+    slot_count(s, 1);
+
+    if (s->page == NULL || s->listen == -1) {
+
+        /* taken, but nothing was forked into it yet */
+
+        faas_slot_free(supervisor.board, s->index);
+        slot_count(s, -1);
+        slot_return(s);
+        return;
+    }
+
+    s->base = atomic_load(&s->page->ended);
+
+    switch (state) {
+
+    case FAAS_SLOT_STARTING:
+        f->starting++;
+        instance_end_watch(s, f->limits.init_timeout_ms);
+        break;
+
+    case FAAS_SLOT_RETIRING:
+        f->ending++;
+        instance_end_ask(s, NULL);
+        break;
+
+    default:
+        break;    /* CONDEMNED: the first look ends it */
+    }
+
+    pool_look_soon(POOL_LOOK_SOON_MS);
+}

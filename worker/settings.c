@@ -1,0 +1,803 @@
+
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "faas_control.h"
+#include "settings.h"
+
+
+#define SETTINGS_MEMORY_MAX  ((int64_t) 1 << 50)
+
+
+/*
+ * What is known of each number: its names, the range that is let in from the
+ * configuration, and the default (max's is computed).  When the ceiling of a
+ * number is given, what is larger becomes the ceiling, unless `ceiling` is
+ * 0.
+ */
+
+typedef struct {
+    const char               *name;          /* in the configuration */
+    const char               *descriptor;    /* in a descriptor, or NULL */
+    int64_t                   least;
+    int64_t                   most;
+    int64_t                   value;         /* the default */
+    int                       ceiling;
+    int64_t                 (*parse)(const char *s);    /* of a descriptor */
+} settings_rule_t;
+
+
+static int64_t settings_number(const char *s);
+static int64_t settings_mode(const char *s);
+static int settings_host(settings_t *s, const char *name, char *value,
+    char *why);
+static int settings_block(settings_t *s, settings_function_t **block,
+    char *value, char *why);
+static int settings_set(settings_function_t *f, const char *name, char *value,
+    char *why);
+static int settings_string(char **field, const char *name, char *value,
+    char *why);
+static int settings_env(settings_function_t *f, char *value, char *why);
+static void settings_function_free(settings_function_t *f);
+static int settings_why(char *why, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+static char *settings_line(char **text);
+
+
+static const settings_rule_t  settings_rules[] = {
+    [SETTINGS_MODE] =
+        { "mode", "mode", FAAS_MODE_RESIDENT, FAAS_MODE_ONESHOT,
+          FAAS_MODE_RESIDENT, 0, settings_mode },
+    [SETTINGS_MIN] =
+        { "min", "min", 0, FAAS_MAX_INSTANCES, 0, 1, settings_number },
+    [SETTINGS_MAX] =
+        { "max", "max", 1, FAAS_MAX_INSTANCES, 8, 1, settings_number },
+    [SETTINGS_SPARE] =
+        { "spare", NULL, 0, FAAS_MAX_INSTANCES, 0, 1, NULL },
+    [SETTINGS_QUEUE] =
+        { "queue", NULL, 0, INT32_MAX, 100, 1, NULL },
+    [SETTINGS_QUEUE_TIMEOUT] =
+        { "queue_timeout", NULL, 0, INT32_MAX, 10 * 1000, 1, NULL },
+    [SETTINGS_TIMEOUT] =
+        { "timeout", "timeout", 1, INT32_MAX, 30 * 1000, 1, settings_time },
+    [SETTINGS_INIT_TIMEOUT] =
+        { "init_timeout", NULL, 1, INT32_MAX, 10 * 1000, 1, NULL },
+    [SETTINGS_IDLE_TIMEOUT] =
+        { "idle_timeout", NULL, 0, INT32_MAX, 60 * 1000, 1, NULL },
+    [SETTINGS_TEMPLATE_TIMEOUT] =
+        { "template_timeout", NULL, 0, INT32_MAX, 600 * 1000, 1, NULL },
+    [SETTINGS_MAX_REQUESTS] =
+        { "max_requests", NULL, 0, INT32_MAX, 0, 0, NULL },
+    [SETTINGS_MEMORY] =
+        { "memory", "memory", 1, SETTINGS_MEMORY_MAX,
+          256 * 1024 * 1024, 1, settings_size },
+    [SETTINGS_ACCEL] =
+        { "accel", NULL, 0, 1, 0, 1, NULL },
+    [SETTINGS_IDEMPOTENT] =
+        { NULL, "idempotent", 0, 1, 0, 0, settings_number }
+};
+
+_Static_assert(sizeof(settings_rules) / sizeof(settings_rule_t)
+               == SETTINGS_NUMBERS, "each number has a rule");
+
+
+settings_t *
+settings_parse(const char *text, size_t n, char *why)
+{
+    int                   rc;
+    char                 *copy, *next, *line, *value;
+    unsigned              number;
+    settings_t           *s;
+    settings_function_t  *block;
+
+    s = calloc(1, sizeof(settings_t));
+    copy = malloc(n + 1);
+
+    if (s == NULL || copy == NULL) {
+        settings_why(why, "no memory for the configuration");
+        goto failed;
+    }
+
+    memcpy(copy, text, n);
+    copy[n] = '\0';
+
+    s->group = SETTINGS_UNSET;
+    s->worker_uid = SETTINGS_UNSET;
+    s->scoreboard = SETTINGS_UNSET;
+    s->memory = SETTINGS_UNSET;
+    s->log_level = 4;
+
+    if (strlen(copy) != n) {
+        settings_why(why, "a zero byte in the configuration");
+        goto failed;
+    }
+
+    next = copy;
+    block = NULL;
+
+    for (number = 1; (line = settings_line(&next)) != NULL; number++) {
+
+        if (*line == '\0') {
+            continue;
+        }
+
+        value = strchr(*line == ' ' ? line + 1 : line, ' ');
+        if (value == NULL) {
+            settings_why(why, "line %u: no value: \"%.64s\"", number, line);
+            goto failed;
+        }
+
+        *value++ = '\0';
+
+        if (*line == ' ') {
+            rc = block ? settings_set(block, line + 1, value, why)
+                       : settings_why(why, "no function before \"%.64s\"",
+                                      line + 1);
+
+        } else if (strcmp(line, "function") == 0) {
+            rc = settings_block(s, &block, value, why);
+
+        } else {
+            block = NULL;
+            rc = settings_host(s, line, value, why);
+        }
+
+        if (rc == -1) {
+            goto failed;
+        }
+    }
+
+    if (s->functions == NULL || s->state == NULL) {
+        settings_why(why, "\"%s\" is missing in the configuration",
+                     s->functions == NULL ? "functions" : "state");
+        goto failed;
+    }
+
+    free(copy);
+
+    return s;
+
+failed:
+
+    free(copy);
+    settings_free(s);
+
+    return NULL;
+}
+
+
+void
+settings_free(settings_t *s)
+{
+    settings_function_t  *f;
+
+    if (s == NULL) {
+        return;
+    }
+
+    while (s->blocks != NULL) {
+        f = s->blocks;
+        s->blocks = f->next;
+        settings_function_free(f);
+    }
+
+    settings_function_free(s->ceilings);
+
+    free(s->functions);
+    free(s->state);
+    free(s->user);
+    free(s->deployer);
+    free(s->error_log);
+    free(s);
+}
+
+
+const settings_function_t *
+settings_function(const settings_t *s, const char *name)
+{
+    const settings_function_t  *f;
+
+    for (f = s->blocks; f != NULL; f = f->next) {
+        if (strcmp(f->name, name) == 0) {
+            return f;
+        }
+    }
+
+    return NULL;
+}
+
+
+int
+settings_descriptor(settings_descriptor_t *d, const char *text, size_t n,
+    char *why)
+{
+    int                     i, known;
+    char                   *copy, *next, *line, *value;
+    int64_t                 number;
+    const settings_rule_t  *rule;
+
+    d->routes = NULL;
+    d->routes_length = 0;
+
+    for (i = 0; i < SETTINGS_NUMBERS; i++) {
+        d->number[i] = SETTINGS_UNSET;
+    }
+
+    copy = malloc(n + 1);
+    if (copy == NULL) {
+        return settings_why(why, "no memory for the descriptor");
+    }
+
+    memcpy(copy, text, n);
+    copy[n] = '\0';
+
+    next = copy;
+
+    while ((line = settings_line(&next)) != NULL) {
+
+        value = strchr(line, ' ');
+        if (value == NULL) {
+            continue;
+        }
+
+        *value++ = '\0';
+
+        if (faas_control_decode(value) == -1) {
+            settings_why(why, "descriptor: bad value of \"%.32s\"", line);
+            goto failed;
+        }
+
+        if (strcmp(line, "routes") == 0) {
+            free(d->routes);
+            d->routes = strdup(value);
+            d->routes_length = strlen(value);
+            continue;
+        }
+
+        known = -1;
+
+        for (i = 0; i < SETTINGS_NUMBERS; i++) {
+            if (settings_rules[i].descriptor != NULL
+                && strcmp(settings_rules[i].descriptor, line) == 0)
+            {
+                known = i;
+                break;
+            }
+        }
+
+        /* an empty value is a field that was not set; fields of other parts
+           of the host (schedule, consumes) are not ours to judge */
+
+        if (known == -1 || *value == '\0') {
+            continue;
+        }
+
+        rule = &settings_rules[known];
+        number = rule->parse(value);
+
+        if (number == 0 && rule->least > 0 && rule->parse == settings_number)
+        {
+            continue;    /* max 0: the host's default */
+        }
+
+        if (number < rule->least || number > rule->most) {
+            settings_why(why, "descriptor: \"%.64s\" is no value for "
+                         "\"%s\"", value, rule->descriptor);
+            goto failed;
+        }
+
+        d->number[known] = number;
+    }
+
+    free(copy);
+
+    if (d->routes == NULL) {
+        d->routes = calloc(1, 1);
+    }
+
+    if (d->routes == NULL) {
+        return settings_why(why, "no memory for the descriptor");
+    }
+
+    return 0;
+
+failed:
+
+    free(copy);
+    settings_descriptor_free(d);
+
+    return -1;
+}
+
+
+void
+settings_descriptor_free(settings_descriptor_t *d)
+{
+    free(d->routes);
+    d->routes = NULL;
+}
+
+
+void
+settings_limits(faas_limits_t *l, const settings_function_t *conf,
+    const settings_function_t *ceilings, const settings_descriptor_t *d,
+    uint32_t cores, char *note)
+{
+    int      i;
+    size_t   n;
+    int64_t  v[SETTINGS_NUMBERS], ceiling;
+
+    n = 0;
+    note[0] = '\0';
+
+    for (i = 0; i < SETTINGS_NUMBERS; i++) {
+
+        ceiling = ceilings ? ceilings->number[i] : SETTINGS_UNSET;
+        v[i] = settings_rules[i].value;
+
+        if (i == SETTINGS_MAX && cores > 4) {
+            v[i] = cores * 2 < FAAS_MAX_INSTANCES ? cores * 2
+                                                  : FAAS_MAX_INSTANCES;
+        }
+
+        if (i == SETTINGS_SPARE && v[SETTINGS_MODE] == FAAS_MODE_ONESHOT) {
+            v[i] = 2;
+        }
+
+        if (conf && conf->number[i] != SETTINGS_UNSET) {
+            v[i] = conf->number[i];
+
+        } else if (i == SETTINGS_MODE && ceiling != SETTINGS_UNSET) {
+            v[i] = ceiling;
+
+        } else if (d && d->number[i] != SETTINGS_UNSET) {
+            v[i] = d->number[i];
+        }
+
+        if (ceiling == SETTINGS_UNSET) {
+            continue;
+        }
+
+        if ((settings_rules[i].ceiling && v[i] > ceiling)
+            || (i == SETTINGS_MAX_REQUESTS && ceiling > 0
+                && (v[i] == 0 || v[i] > ceiling)))
+        {
+            /* a default that is clamped is nobody's surprise */
+
+            if ((conf && conf->number[i] != SETTINGS_UNSET)
+                || (d && d->number[i] != SETTINGS_UNSET))
+            {
+                n += (size_t) snprintf(note + n, SETTINGS_WHY_SIZE - n,
+                                       "%s%s %lld clamped to %lld",
+                                       n ? ", " : "", settings_rules[i].name,
+                                       (long long) v[i],
+                                       (long long) ceiling);
+
+                if (n > SETTINGS_WHY_SIZE - 1) {
+                    n = SETTINGS_WHY_SIZE - 1;
+                }
+            }
+
+            v[i] = ceiling;
+        }
+    }
+
+    if (v[SETTINGS_MIN] > v[SETTINGS_MAX]) {
+        n += (size_t) snprintf(note + n, SETTINGS_WHY_SIZE - n,
+                               "%smin %lld clamped to max %lld",
+                               n ? ", " : "", (long long) v[SETTINGS_MIN],
+                               (long long) v[SETTINGS_MAX]);
+        v[SETTINGS_MIN] = v[SETTINGS_MAX];
+    }
+
+    if (v[SETTINGS_SPARE] > v[SETTINGS_MAX]) {
+        v[SETTINGS_SPARE] = v[SETTINGS_MAX];
+    }
+
+    memset(l, 0, sizeof(faas_limits_t));
+
+    l->mode = (uint32_t) v[SETTINGS_MODE];
+    l->min = (uint32_t) v[SETTINGS_MIN];
+    l->max = (uint32_t) v[SETTINGS_MAX];
+    l->spare = (uint32_t) v[SETTINGS_SPARE];
+    l->queue = (uint32_t) v[SETTINGS_QUEUE];
+    l->queue_timeout_ms = (uint32_t) v[SETTINGS_QUEUE_TIMEOUT];
+    l->timeout_ms = (uint32_t) v[SETTINGS_TIMEOUT];
+    l->init_timeout_ms = (uint32_t) v[SETTINGS_INIT_TIMEOUT];
+    l->idle_timeout_ms = (uint32_t) v[SETTINGS_IDLE_TIMEOUT];
+    l->template_timeout_ms = (uint32_t) v[SETTINGS_TEMPLATE_TIMEOUT];
+    l->max_requests = (uint32_t) v[SETTINGS_MAX_REQUESTS];
+    l->idempotent = (uint32_t) v[SETTINGS_IDEMPOTENT];
+    l->accel = (uint32_t) v[SETTINGS_ACCEL];
+    l->memory_bytes = (uint64_t) v[SETTINGS_MEMORY];
+}
+
+
+/* as ngx_parse_time(): each unit at most once, from large to small */
+
+int64_t
+settings_time(const char *s)
+{
+    static const struct {
+        const char  *name;
+        int64_t      ms;
+    } units[] = {
+        { "d", 86400000 }, { "h", 3600000 }, { "m", 60000 }, { "s", 1000 },
+        { "ms", 1 }
+    };
+
+    size_t   i, length, least;
+    int64_t  n, total;
+
+    if (*s == '\0') {
+        return -1;
+    }
+
+    total = 0;
+    least = 0;
+
+    while (*s != '\0') {
+
+        if (*s < '0' || *s > '9') {
+            return -1;
+        }
+
+        for (n = 0; *s >= '0' && *s <= '9'; s++) {
+            n = n * 10 + (*s - '0');
+
+            if (n > INT32_MAX) {
+                return -1;
+            }
+        }
+
+        length = strspn(s, "dhms");
+
+        if (length == 0) {
+            i = 3;    /* seconds, if nothing follows */
+
+            if (*s != '\0') {
+                return -1;
+            }
+
+        } else {
+            for (i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+                if (strlen(units[i].name) == length
+                    && strncmp(units[i].name, s, length) == 0)
+                {
+                    break;
+                }
+            }
+        }
+
+        if (i == sizeof(units) / sizeof(units[0]) || i < least) {
+            return -1;
+        }
+
+        least = i + 1;
+        total += n * units[i].ms;
+        s += length;
+
+        if (total > INT32_MAX) {
+            return -1;
+        }
+    }
+
+    return total;
+}
+
+
+int64_t
+settings_size(const char *s)
+{
+    int      shift;
+    int64_t  n;
+
+    if (*s < '0' || *s > '9') {
+        return -1;
+    }
+
+    for (n = 0; *s >= '0' && *s <= '9'; s++) {
+        n = n * 10 + (*s - '0');
+
+        if (n > SETTINGS_MEMORY_MAX) {
+            return -1;
+        }
+    }
+
+    switch (*s) {
+    case 'k': case 'K': shift = 10; s++; break;
+    case 'm': case 'M': shift = 20; s++; break;
+    case 'g': case 'G': shift = 30; s++; break;
+    default:            shift = 0;
+    }
+
+    if (*s != '\0' || n > SETTINGS_MEMORY_MAX >> shift) {
+        return -1;
+    }
+
+    return n << shift;
+}
+
+
+static int64_t
+settings_number(const char *s)
+{
+    int64_t  n;
+
+    if (*s < '0' || *s > '9') {
+        return -1;
+    }
+
+    for (n = 0; *s >= '0' && *s <= '9'; s++) {
+        if (n > INT64_MAX / 10 - 1) {
+            return -1;
+        }
+
+        n = n * 10 + (*s - '0');
+    }
+
+    return *s == '\0' ? n : -1;
+}
+
+
+static int64_t
+settings_mode(const char *s)
+{
+    if (strcmp(s, "resident") == 0) {
+        return FAAS_MODE_RESIDENT;
+    }
+
+    if (strcmp(s, "oneshot") == 0) {
+        return FAAS_MODE_ONESHOT;
+    }
+
+    return -1;
+}
+
+
+static int
+settings_host(settings_t *s, const char *name, char *value, char *why)
+{
+    size_t   i;
+    int64_t  n;
+
+    struct {
+        const char  *name;
+        char       **field;
+    } strings[] = {
+        { "functions", &s->functions }, { "state", &s->state },
+        { "user", &s->user }, { "deployer", &s->deployer },
+        { "error_log", &s->error_log }
+    };
+
+    struct {
+        const char  *name;
+        int64_t     *field;
+        int64_t      least, most;
+    } numbers[] = {
+        { "group", &s->group, 0, UINT32_MAX },
+        { "worker_uid", &s->worker_uid, 0, UINT32_MAX },
+        { "log_level", &s->log_level, 1, INT32_MAX },
+        { "scoreboard", &s->scoreboard, FAAS_SCOREBOARD_SIZE_MIN,
+          FAAS_SCOREBOARD_SIZE_MAX },
+        { "memory", &s->memory, 1, INT64_MAX }
+    };
+
+    for (i = 0; i < sizeof(strings) / sizeof(strings[0]); i++) {
+        if (strcmp(strings[i].name, name) == 0) {
+            return settings_string(strings[i].field, name, value, why);
+        }
+    }
+
+    for (i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        if (strcmp(numbers[i].name, name) == 0) {
+            n = settings_number(value);
+
+            if (n < numbers[i].least || n > numbers[i].most) {
+                return settings_why(why, "bad value \"%.64s\" of \"%s\"",
+                                    value, name);
+            }
+
+            *numbers[i].field = n;
+            return 0;
+        }
+    }
+
+    return settings_why(why, "unknown setting \"%.64s\": module and "
+                        "supervisor are of different releases", name);
+}
+
+
+static int
+settings_block(settings_t *s, settings_function_t **block, char *value,
+    char *why)
+{
+    int                    i;
+    settings_function_t   *f, **p;
+
+    if (faas_control_decode(value) == -1 || *value == '\0'
+        || strlen(value) >= FAAS_NAME_SIZE)
+    {
+        return settings_why(why, "bad function name \"%.64s\"", value);
+    }
+
+    if (settings_function(s, value) != NULL
+        || (strcmp(value, "*") == 0 && s->ceilings != NULL))
+    {
+        return settings_why(why, "duplicate function \"%s\"", value);
+    }
+
+    f = calloc(1, sizeof(settings_function_t));
+    if (f == NULL) {
+        return settings_why(why, "no memory for the configuration");
+    }
+
+    memcpy(f->name, value, strlen(value));
+
+    for (i = 0; i < SETTINGS_NUMBERS; i++) {
+        f->number[i] = SETTINGS_UNSET;
+    }
+
+    if (strcmp(value, "*") == 0) {
+        s->ceilings = f;
+
+    } else {
+        for (p = &s->blocks; *p != NULL; p = &(*p)->next) { /* void */ }
+        *p = f;
+    }
+
+    *block = f;
+
+    return 0;
+}
+
+
+static int
+settings_set(settings_function_t *f, const char *name, char *value, char *why)
+{
+    int                     i;
+    int64_t                 n;
+    const settings_rule_t  *rule;
+
+    if (strcmp(name, "user") == 0) {
+        return settings_string(&f->user, name, value, why);
+    }
+
+    if (strcmp(name, "routes") == 0) {
+        return settings_string(&f->routes, name, value, why);
+    }
+
+    if (strcmp(name, "env") == 0) {
+        return settings_env(f, value, why);
+    }
+
+    for (i = 0; i < SETTINGS_NUMBERS; i++) {
+        rule = &settings_rules[i];
+
+        if (rule->name == NULL || strcmp(rule->name, name) != 0) {
+            continue;
+        }
+
+        n = i == SETTINGS_MODE ? settings_mode(value)
+                               : settings_number(value);
+
+        if (n < rule->least || n > rule->most) {
+            return settings_why(why, "function \"%s\": bad value \"%.64s\" "
+                                "of \"%s\"", f->name, value, name);
+        }
+
+        f->number[i] = n;
+        return 0;
+    }
+
+    return settings_why(why, "function \"%s\": unknown setting \"%.64s\": "
+                        "module and supervisor are of different releases",
+                        f->name, name);
+}
+
+
+static int
+settings_string(char **field, const char *name, char *value, char *why)
+{
+    ssize_t  n;
+
+    n = faas_control_decode(value);
+
+    if (n <= 0 || strlen(value) != (size_t) n) {
+        return settings_why(why, "bad value of \"%s\"", name);
+    }
+
+    free(*field);
+    *field = strdup(value);
+
+    if (*field == NULL) {
+        return settings_why(why, "no memory for the configuration");
+    }
+
+    return 0;
+}
+
+
+static int
+settings_env(settings_function_t *f, char *value, char *why)
+{
+    char    *env, *p;
+    ssize_t  n;
+
+    n = faas_control_decode(value);
+    p = n > 0 ? strchr(value, '=') : NULL;
+
+    if (p == NULL || p == value || strlen(value) != (size_t) n) {
+        return settings_why(why, "function \"%s\": bad value of \"env\"",
+                            f->name);
+    }
+
+    env = realloc(f->env, f->env_length + (size_t) n + 1);
+    if (env == NULL) {
+        return settings_why(why, "no memory for the configuration");
+    }
+
+    memcpy(env + f->env_length, value, (size_t) n + 1);
+
+    f->env = env;
+    f->env_length += (size_t) n + 1;
+
+    return 0;
+}
+
+
+static void
+settings_function_free(settings_function_t *f)
+{
+    if (f == NULL) {
+        return;
+    }
+
+    free(f->user);
+    free(f->routes);
+    free(f->env);
+    free(f);
+}
+
+
+static int
+settings_why(char *why, const char *format, ...)
+{
+    va_list  args;
+
+    va_start(args, format);
+    (void) vsnprintf(why, SETTINGS_WHY_SIZE, format, args);
+    va_end(args);
+
+    return -1;
+}
+
+
+/* the next line, zero-terminated in place; NULL at the end */
+
+static char *
+settings_line(char **text)
+{
+    char  *line, *end;
+
+    line = *text;
+
+    if (line == NULL || *line == '\0') {
+        return NULL;
+    }
+
+    end = strchr(line, '\n');
+
+    if (end == NULL) {
+        *text = NULL;
+
+    } else {
+        *end = '\0';
+        *text = end + 1;
+    }
+
+    return line;
+}

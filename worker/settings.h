@@ -1,0 +1,126 @@
+
+/*
+ * What the operator asked for: the configuration text (faas_control.h) and a
+ * function's descriptor, parsed, and the rule by which they make the limits
+ * that hold.  Pure: text in, structs out; no clock, no files, no users
+ * looked up.
+ */
+
+
+#ifndef SETTINGS_H_INCLUDED
+#define SETTINGS_H_INCLUDED
+
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "faas_scoreboard.h"
+
+
+#define SETTINGS_WHY_SIZE  192
+
+/* a number that was not given */
+#define SETTINGS_UNSET  (-1)
+
+
+/*
+ * The numbers of a function, as they were given in one place (a block of the
+ * configuration, or a descriptor); the order is that of the table in
+ * settings.c.
+ */
+
+typedef enum {
+    SETTINGS_MODE = 0,        /* faas_mode_e */
+    SETTINGS_MIN,
+    SETTINGS_MAX,
+    SETTINGS_SPARE,
+    SETTINGS_QUEUE,
+    SETTINGS_QUEUE_TIMEOUT,   /* this and the others in milliseconds */
+    SETTINGS_TIMEOUT,
+    SETTINGS_INIT_TIMEOUT,
+    SETTINGS_IDLE_TIMEOUT,
+    SETTINGS_TEMPLATE_TIMEOUT,
+    SETTINGS_MAX_REQUESTS,    /* 0: any */
+    SETTINGS_MEMORY,          /* bytes */
+    SETTINGS_ACCEL,
+    SETTINGS_IDEMPOTENT,      /* descriptor only */
+    SETTINGS_NUMBERS
+} settings_number_e;
+
+
+/* one `function NAME` block; strings are NULL when not given */
+
+typedef struct settings_function_s  settings_function_t;
+
+struct settings_function_s {
+    settings_function_t      *next;
+    char                      name[FAAS_NAME_SIZE];
+    int64_t                   number[SETTINGS_NUMBERS];
+    char                     *user;
+    char                     *routes;        /* prefix it may claim below */
+    char                     *env;           /* NAME=VALUE, each ended by a
+                                                zero */
+    size_t                    env_length;
+};
+
+
+/* made by settings_parse(), freed by settings_free() */
+
+typedef struct {
+    char                     *functions;     /* watched directory */
+    char                     *state;
+    char                     *user;          /* or NULL: the default */
+    char                     *deployer;      /* or NULL: nobody else */
+    char                     *error_log;     /* or NULL: descriptor 2 */
+    int64_t                   group;         /* gid, or UNSET */
+    int64_t                   worker_uid;    /* or UNSET */
+    int64_t                   log_level;
+    int64_t                   scoreboard;    /* bytes, or UNSET */
+    int64_t                   memory;        /* bytes of all functions, or
+                                                UNSET */
+    settings_function_t      *blocks;        /* in the order given */
+    settings_function_t      *ceilings;      /* `function *`, or NULL */
+} settings_t;
+
+
+/* what a function says of itself; made by settings_descriptor() */
+
+typedef struct {
+    int64_t                   number[SETTINGS_NUMBERS];
+    char                     *routes;        /* never NULL */
+    size_t                    routes_length;
+} settings_descriptor_t;
+
+
+/* NULL with a line in why[SETTINGS_WHY_SIZE] when the text is not good */
+settings_t *settings_parse(const char *text, size_t n, char *why);
+void settings_free(settings_t *s);
+
+/* the block of that name, or NULL */
+const settings_function_t *settings_function(const settings_t *s,
+    const char *name);
+
+/* the descriptor as a template tells it; 0, or -1 with why; on success the
+   caller frees d with settings_descriptor_free() */
+int settings_descriptor(settings_descriptor_t *d, const char *text, size_t n,
+    char *why);
+void settings_descriptor_free(settings_descriptor_t *d);
+
+/*
+ * The limits that hold: configuration over descriptor over default, clamped
+ * by the ceilings.  conf, ceilings and d may be NULL; cores is for the
+ * default of max.  What was clamped is told in note[SETTINGS_WHY_SIZE],
+ * which is empty when nothing was.
+ */
+void settings_limits(faas_limits_t *l, const settings_function_t *conf,
+    const settings_function_t *ceilings, const settings_descriptor_t *d,
+    uint32_t cores, char *note);
+
+/* "500ms", "30s", "1m30s", "2h", "30" (seconds): milliseconds, -1 if bad */
+int64_t settings_time(const char *s);
+
+/* "64m", "512k", "1g", "4096": bytes, -1 if bad */
+int64_t settings_size(const char *s);
+
+
+#endif /* SETTINGS_H_INCLUDED */

@@ -1,0 +1,103 @@
+
+/*
+ * A slot as the supervisor sees it: what belongs to the place (socket, page,
+ * pipe: made on first use, kept over generations) and what belongs to the
+ * instance that is in it.
+ */
+
+
+#ifndef SLOT_H_INCLUDED
+#define SLOT_H_INCLUDED
+
+
+#include <stdint.h>
+
+#include "version.h"
+
+
+typedef struct slot_s  slot_t;
+
+struct slot_s {
+    uint32_t                  index;         /* on the board */
+    faas_slot_t              *sh;
+    version_t                *version;       /* whose chunk it is in */
+
+    /* the place */
+    int                       listen;        /* -1: not made yet */
+    int                       page_fd;
+    faas_page_t              *page;          /* NULL: not made yet */
+    journal_t                 journal;
+
+    /* the instance; all 0 while the slot is FREE */
+    slot_t                   *previous;      /* live slots, slot_live */
+    slot_t                   *following;
+    slot_t                   *sibling_previous;    /* of its function */
+    slot_t                   *sibling_next;
+    slot_t                   *chain;         /* by inner pid */
+    uint64_t                  generation;
+    int32_t                   inner_pid;     /* 0: not told yet */
+    uint64_t                  forked_us;
+    uint64_t                  base;          /* page's ended at the start */
+    uint64_t                  draining_ms;   /* first seen DRAINING */
+    uint64_t                  overdue_ms;    /* handed_ms that was seen over
+                                                its budget */
+    uint8_t                   signals;       /* 0, 1: asked, 2: killed */
+    uint8_t                   retired;       /* it takes no more requests */
+    uint8_t                   unparented;    /* its init is gone */
+    uint8_t                   told;          /* its end is in the log */
+    const char               *cause;         /* why we end it, NULL: we do
+                                                not */
+    loop_timer_t              timer;         /* start, then kill */
+    loop_event_t              process;       /* pidfd, when unparented */
+};
+
+
+extern slot_t  *slot_live;                   /* list of all that are not FREE */
+
+
+/* group: of nginx's workers, or -1; called again when that changes */
+void slot_init(int64_t group);
+
+/* the slot's own record; made on first use, never freed */
+slot_t *slot_at(uint32_t index);
+
+/* a FREE slot of v, lowest first, with its socket, page and pipe; NULL: no
+   chunk is left, or errno */
+slot_t *slot_take(version_t *v);
+
+/* counts it in (1) or out (-1) of its version, function and the board */
+void slot_count(slot_t *s, int n);
+
+/* a slot of v that is not FREE and of that generation, or NULL: what a
+   process says of others is not believed */
+slot_t *slot_of(version_t *v, uint32_t index, uint64_t generation);
+
+/* it is FREE again */
+void slot_return(slot_t *s);
+
+/* throws away what waits in the backlog: it is for a former instance */
+void slot_drain_backlog(slot_t *s);
+
+/* a connection that is closed at once: a free instance says that it is */
+void slot_nudge(slot_t *s);
+
+/* gives all chunks of v back: no slot of it is in use */
+void slot_release_chunks(version_t *v);
+
+int slot_has_chunk(const version_t *v, uint32_t chunk);
+
+/* takes back what the keeper has: all pages; then, for all chunks of v,
+   sockets, pipes, and which slots are not FREE */
+void slot_adopt_pages(void);
+void slot_adopt(version_t *v);
+
+/* by the pid that the version's init knows */
+void slot_name(slot_t *s, int32_t inner_pid);
+slot_t *slot_by_pid(version_t *v, int32_t inner_pid);
+
+/* pages in the order in which they were made: index of the n-th, or
+   FAAS_INDEX_NONE */
+uint32_t slot_page(uint32_t n);
+
+
+#endif /* SLOT_H_INCLUDED */
