@@ -13,8 +13,6 @@
  */
 
 
-#include <signal.h>
-
 #include "ngx_http_faas_module.h"
 #include "ngx_http_faas_router.h"
 #include "ngx_http_faas_variables.h"
