@@ -466,7 +466,8 @@ ngx_http_faas_router_path(ngx_http_request_t *r,
 {
     ctx->path = r->uri;
 
-    if (r->uri.len >= flcf->prefix.len
+    if (flcf->prefix.len != 0
+        && r->uri.len >= flcf->prefix.len
         && ngx_memcmp(r->uri.data, flcf->prefix.data, flcf->prefix.len) == 0)
     {
         ctx->path.data += flcf->prefix.len;
@@ -580,7 +581,10 @@ ngx_http_faas_router_names(ngx_http_request_t *r,
     ctx->script_name.data = p;
     ctx->script_name.len = flcf->prefix.len + n;
 
-    p = ngx_cpymem(p, flcf->prefix.data, flcf->prefix.len);
+    if (flcf->prefix.len != 0) {
+        p = ngx_cpymem(p, flcf->prefix.data, flcf->prefix.len);
+    }
+
     *p++ = '/';
     ngx_memcpy(p, ctx->name.data, ctx->name.len);
 
