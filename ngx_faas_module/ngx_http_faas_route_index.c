@@ -706,7 +706,7 @@ ngx_http_faas_route_compile(ngx_http_faas_route_index_t *ix,
     route->code = pcre2_compile((PCRE2_SPTR) route->pattern, route->length,
                                 PCRE2_ANCHORED | PCRE2_ENDANCHORED
                                 | PCRE2_DOLLAR_ENDONLY
-                                | PCRE2_NEVER_UTF | PCRE2_NEVER_BACKSLASH_C,
+                                | PCRE2_NEVER_BACKSLASH_C,
                                 &error, &offset, m->compile);
 
     if (route->code == NULL) {
@@ -1036,7 +1036,11 @@ ngx_http_faas_route_try(ngx_http_faas_route_lookup_t *l,
         return 1;
     }
 
-    if (rc != PCRE2_ERROR_NOMATCH) {
+    /* a path that is not UTF-8 is no fault of a pattern that asks for it */
+
+    if (rc != PCRE2_ERROR_NOMATCH
+        && (rc > PCRE2_ERROR_UTF8_ERR1 || rc < PCRE2_ERROR_UTF8_ERR21))
+    {
         owner->limited = ix->lookups;
         ngx_http_faas_route_trouble(ix, route, rc);
     }

@@ -812,7 +812,7 @@ test_pattern_that_does_not_compile_is_told_once(void **state)
     (void) state;
 
     fixture_init(&f);
-    declare(&f, 0, "/x/[b-a]\n(*UTF)/y/z\n/x/.*");
+    declare(&f, 0, "/x/[b-a]\n(*NONE)/y/z\n/x/.*");
     build(&f);
 
     assert_string_equal(route(&f, GET, "/x/a"), "f0 /x/.*");
@@ -821,6 +821,30 @@ test_pattern_that_does_not_compile_is_told_once(void **state)
     assert_string_equal(route(&f, GET, "/y/z"), "404");
     assert_string_equal(route(&f, GET, "/x/a"), "f0 /x/.*");
     assert_int_equal(f.troubles, 2);
+
+    fixture_free(&f);
+}
+
+
+static void
+test_pattern_in_utf_mode_takes_utf8_only(void **state)
+{
+    fixture_t  f;
+
+    (void) state;
+
+    fixture_init(&f);
+    declare(&f, 0, "(*UTF)/u/(?<c>.)");
+    declare(&f, 1, "/u/(..)");
+    build(&f);
+
+    assert_string_equal(route(&f, GET, "/u/\xc3\xa9"), "f1 /u/(..)");
+    assert_string_equal(route(&f, GET, "/u/a"), "f0 (*UTF)/u/(?<c>.) c=a");
+    assert_string_equal(route(&f, GET, "/u/\xf0\x9f\x98\x80"),
+                        "f0 (*UTF)/u/(?<c>.) c=%F0%9F%98%80");
+    assert_string_equal(route(&f, GET, "/u/\xff"), "404");
+    assert_string_equal(route(&f, GET, "/u/a"), "f0 (*UTF)/u/(?<c>.) c=a");
+    assert_int_equal(f.troubles, 0);
 
     fixture_free(&f);
 }
@@ -1078,6 +1102,7 @@ main(void)
         cmocka_unit_test(
             test_pattern_that_hits_its_limit_is_no_match_and_told_once),
         cmocka_unit_test(test_pattern_that_does_not_compile_is_told_once),
+        cmocka_unit_test(test_pattern_in_utf_mode_takes_utf8_only),
         cmocka_unit_test(test_every_allocation_may_fail),
         cmocka_unit_test(test_mutated_tables_never_crash),
         cmocka_unit_test(test_lookup_equals_the_definition_on_random_tables),
