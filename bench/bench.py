@@ -139,14 +139,15 @@ def table(rows, order):
     print_columns(lines)
 
 
-def print_columns(lines):
+def print_columns(lines, left=1, grouped=True):
+    """Aligned; the column `left` to the left; groups by the first column."""
     widths = [max(len(line[i]) for line in lines)
               for i in range(len(lines[0]))]
     for n, line in enumerate(lines):
-        print('  '.join(cell.ljust(w) if i == 1 else cell.rjust(w)
-                        for i, (cell, w) in enumerate(zip(line, widths))))
-        if n == 0 or (n < len(lines) - 1 and line[0] != lines[n + 1][0]):
+        if n == 1 or (n > 1 and grouped and line[0] != lines[n - 1][0]):
             print()
+        print('  '.join(cell.ljust(w) if i == left else cell.rjust(w)
+                        for i, (cell, w) in enumerate(zip(line, widths))))
 
 
 def progress(text):
@@ -248,14 +249,14 @@ def report(result):
     for name, why in result.get('absent', {}).items():
         print('%s did not take part: %s' % (name, why))
 
-    lines = [('cold start of hello', '', 'n', 'p50 ms', 'p99 ms', 'max ms')]
+    lines = [('cold start of hello', 'n', 'p50 ms', 'p99 ms', 'max ms')]
     for what, times in result.get('cold', {}).items():
         if times:
-            lines.append((what, '', str(len(times)))
+            lines.append((what, str(len(times)))
                          + tuple('%.2f' % (1000 * functions.quantile(times, q))
                                  for q in (.5, .99, 1)))
     if len(lines) > 1:
-        print_columns(lines)
+        print_columns(lines, left=0, grouped=False)
         print()
 
     for name, sizes in result.get('pss', {}).items():
