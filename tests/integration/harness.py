@@ -437,8 +437,10 @@ class Host:
             (self.dir / "error.log").unlink()
             self.port = free_port()
             self.configure()
+        status, self.process = self.process.returncode, None
+        self.allowed.append("")
         raise AssertionError("nginx ended at start: %s\n%s" % (
-            self.process.returncode, self.error_log() + self.output()))
+            status, self.error_log() + self.output()))
 
     def launch(self):
         with open(self.dir / "output", "ab") as output:
