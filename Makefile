@@ -109,8 +109,9 @@ $(BUILD)/nginx/objs/Makefile: config $(BUILD)/nginx.says
 	    configure=./configure; \
 	    test -f configure || configure=auto/configure; \
 	    sh $$configure "$${NGX_CONF_FLAGS[@]}" --with-cc="$(CC)" \
-	        --with-cc-opt="$(OPTIMIZE) -fstack-protector-strong" \
-	        --with-ld-opt="-Wl,-z,relro -Wl,-z,now" \
+	        --with-cc-opt="$(OPTIMIZE) $(SANITIZE) \
+	            -fstack-protector-strong" \
+	        --with-ld-opt="-Wl,-z,relro -Wl,-z,now $(SANITIZE)" \
 	        --add-dynamic-module=$(CURDIR) >configure.out 2>&1 \
 	    || { tail -n 20 configure.out >&2; rm -f objs/Makefile; exit 1; }'
 

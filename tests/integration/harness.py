@@ -402,10 +402,11 @@ class Host:
         environment = dict(os.environ)
         if ASAN:
             # nginx itself is not instrumented, its module is
-            preload = subprocess.run(
-                ["cc", "-print-file-name=libasan.so"], text=True,
-                capture_output=True).stdout.strip()
-            environment["LD_PRELOAD"] = os.path.realpath(preload)
+            environment["LD_PRELOAD"] = " ".join(
+                os.path.realpath(subprocess.run(
+                    ["cc", "-print-file-name=" + name], text=True,
+                    capture_output=True).stdout.strip())
+                for name in ("libasan.so", "libubsan.so"))
             environment["ASAN_OPTIONS"] = (
                 "detect_leaks=0:detect_odr_violation=0:log_path=%s/asan"
                 % self.dir)
