@@ -209,7 +209,7 @@ static ngx_http_module_t  ngx_http_faas_filter_module_ctx = {
     NULL,                                  /* merge server configuration */
 
     NULL,                                  /* create location configuration */
-    NULL                                   /* merge location configuration */
+    ngx_http_faas_accel_merge              /* merge location configuration */
 };
 
 

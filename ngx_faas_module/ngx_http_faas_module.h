@@ -17,6 +17,7 @@
  *   ngx_http_faas_queue.c       slots: acquire, wait in line, hand over, wake
  *   ngx_http_faas_connection.c  connections kept to slots
  *   ngx_http_faas_variables.c   $faas_*
+ *   ngx_http_faas_accel.c       whose X-Accel-Redirect is let through
  *   ngx_http_faas_filter.c      platform headers on our own answers
  *   ngx_http_faas_status.c      faas_status
  *
@@ -240,6 +241,20 @@ char *ngx_http_faas_pass_merge(ngx_conf_t *cf, ngx_http_faas_loc_conf_t *prev,
 
 /* is it a function's name?  NGX_OK or NGX_DECLINED */
 ngx_int_t ngx_http_faas_pass_is_name(ngx_str_t *name);
+
+/* what a stock FastCGI directive sets in the location that is being merged,
+   with its command; NULL when this nginx does not have it */
+void *ngx_http_faas_pass_field(ngx_conf_t *cf, const char *name,
+    ngx_command_t **cmd);
+
+
+/* ngx_http_faas_accel.c */
+
+/* the filter module's merge: functions' X-Accel-Redirect is ignored ... */
+char *ngx_http_faas_accel_merge(ngx_conf_t *cf, void *parent, void *child);
+
+/* ... but not for this request, which has r->upstream */
+ngx_int_t ngx_http_faas_accel_allow(ngx_http_request_t *r);
 
 
 /* ngx_http_faas_host.c */

@@ -502,6 +502,26 @@ ngx_http_faas_pass_command(ngx_module_t *module, const char *name)
 }
 
 
+void *
+ngx_http_faas_pass_field(ngx_conf_t *cf, const char *name,
+    ngx_command_t **cmd)
+{
+    ngx_module_t         *module;
+    ngx_http_conf_ctx_t  *ctx;
+
+    module = ngx_http_faas_pass_fastcgi(cf);
+    *cmd = ngx_http_faas_pass_command(module, name);
+
+    if (*cmd == NULL) {
+        return NULL;
+    }
+
+    ctx = cf->ctx;
+
+    return (u_char *) ctx->loc_conf[module->ctx_index] + (*cmd)->offset;
+}
+
+
 /* NGX_OK, NGX_DECLINED, or NGX_ERROR for a kind of field we do not know */
 
 static ngx_int_t

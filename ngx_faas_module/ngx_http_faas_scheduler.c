@@ -87,7 +87,7 @@ ngx_http_faas_scheduler_init_peer(ngx_http_request_t *r,
 
     u->conf->preserve_output = 1;
 
-    return NGX_OK;
+    return ctx->limits.accel ? ngx_http_faas_accel_allow(r) : NGX_OK;
 }
 
 
