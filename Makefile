@@ -24,10 +24,14 @@ SCOREBOARD := $(wildcard scoreboard/*.c)
 
 # which source belongs to which program; common files are in both
 SUPERVISOR := worker/main.c worker/keeper.c worker/supervisor.c \
-              worker/control.c worker/settings.c worker/version.c \
-              worker/pool.c worker/policy.c worker/watch.c worker/store.c \
-              worker/elf_check.c worker/log.c worker/routes.c \
-              worker/message.c
+              worker/control.c worker/owner.c worker/deploy.c \
+              worker/version.c worker/function.c worker/lineage.c \
+              worker/zygote_link.c worker/pool.c worker/instance_end.c \
+              worker/slot.c worker/memory.c worker/journal.c \
+              worker/routes.c worker/settings.c worker/policy.c \
+              worker/backoff.c worker/loop.c worker/log.c \
+              worker/deposit.c worker/watch.c worker/store.c \
+              worker/elf_check.c worker/message.c
 ZYGOTE     := worker/zygote.c worker/init.c worker/family.c worker/fds.c \
               worker/sandbox.c worker/environment.c worker/title.c \
               worker/template.c worker/sibling.c worker/descriptor.c \

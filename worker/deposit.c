@@ -21,6 +21,7 @@ typedef struct {
 } deposit_t;
 
 
+static int deposit_compare(const void *one, const void *two);
 static int deposit_send(keeper_packet_t *packet, int fd);
 static int deposit_receive(keeper_packet_t *packet, int *fd);
 
@@ -51,6 +52,14 @@ deposit_open(int channel)
         }
 
         if (packet.type == KEEPER_END) {
+
+            /* thousands, each looked for by its key */
+
+            if (deposits.count > 0) {
+                qsort(deposits.list, deposits.count, sizeof(deposit_t),
+                      deposit_compare);
+            }
+
             return 0;
         }
 
@@ -83,26 +92,41 @@ deposit_open(int channel)
 int
 deposit_take(const char *format, ...)
 {
-    int      fd;
-    char     key[KEEPER_KEY_SIZE];
-    size_t   i;
-    va_list  args;
+    int         fd;
+    va_list     args;
+    deposit_t   wanted, *found;
 
-    va_start(args, format);
-    (void) vsnprintf(key, sizeof(key), format, args);
-    va_end(args);
-
-    for (i = 0; i < deposits.count; i++) {
-        if (deposits.list[i].fd != -1
-            && strcmp(deposits.list[i].key, key) == 0)
-        {
-            fd = deposits.list[i].fd;
-            deposits.list[i].fd = -1;
-            return fd;
-        }
+    if (deposits.count == 0) {
+        return -1;
     }
 
-    return -1;
+    va_start(args, format);
+    (void) vsnprintf(wanted.key, sizeof(wanted.key), format, args);
+    va_end(args);
+
+    found = bsearch(&wanted, deposits.list, deposits.count,
+                    sizeof(deposit_t), deposit_compare);
+
+    if (found == NULL) {
+        return -1;
+    }
+
+    fd = found->fd;
+    found->fd = -1;
+
+    return fd;
+}
+
+
+static int
+deposit_compare(const void *one, const void *two)
+{
+    const deposit_t  *a, *b;
+
+    a = one;
+    b = two;
+
+    return strcmp(a->key, b->key);
 }
 
 

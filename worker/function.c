@@ -33,7 +33,9 @@ static function_t *function_attach(uint32_t index, const char *name);
 static void function_decide(void *data);
 static void function_timer(void *data);
 static uint64_t function_order(const char *name);
+static void function_order_forget(const char *name);
 static void function_order_save(void);
+static void function_release(void *data);
 static void function_token(faas_function_t *sh);
 static void function_publish(void *data);
 static void function_refused(const routes_source_t *source,
@@ -49,6 +51,7 @@ static struct {
     function_order_t   *orders;
     uint64_t            last_order;
     int                 state_dir;
+    int                 forgotten;   /* 1: every name has an entry */
     loop_job_t          publish;
 } functions = { .state_dir = -1 };
 
@@ -168,7 +171,6 @@ function_create(const char *name)
         atomic_store(&supervisor.board->functions_used, i + 1);
     }
 
-    f->present = 1;
     function_limits(f);
     atomic_store(&sh->state, FAAS_FUNCTION_LOADING);
     function_order_save();
@@ -209,6 +211,8 @@ function_attach(uint32_t index, const char *name)
 
     f->decide.handler = function_decide;
     f->decide.data = f;
+    f->release.handler = function_release;
+    f->release.data = f;
     f->timer.handler = function_timer;
     f->timer.data = f;
     f->policy.service_ms = -1;
@@ -225,18 +229,63 @@ function_attach(uint32_t index, const char *name)
 
 
 void
-function_release(function_t *f)
+function_unserved(function_t *f)
 {
-    function_t  **p;
+    version_t  *v;
+
+    if (f->present) {
+        return;
+    }
+
+    for (v = f->versions; v != NULL; v = v->next) {
+        if (v->sh->label[0] != '\0'
+            && atomic_load(&v->sh->state) != FAAS_VERSION_DRAINING)
+        {
+            break;
+        }
+    }
+
+    if (v != NULL) {
+        if (atomic_load(&f->sh->state) != FAAS_FUNCTION_FAILED) {
+            function_error(f, LOG_WARN, "only labelled versions are there: "
+                           "nothing serves");
+            function_state(f, FAAS_FUNCTION_FAILED);
+        }
+
+        return;
+    }
+
+    function_state(f, FAAS_FUNCTION_REMOVED);
+
+    if (f->versions == NULL) {
+        loop_post(&f->release);
+    }
+}
+
+
+static void
+function_release(void *data)
+{
+    function_t  *f, **p;
+
+    f = data;
+
+    if (f->present || f->versions != NULL) {
+        return;
+    }
+
+    log_line(LOG_NOTICE, 0, "function \"%s\" is removed", f->name);
 
     for (p = &function_list; *p != f; p = &(*p)->next) { /* void */ }
     *p = f->next;
 
     loop_withdraw(&f->decide);
+    loop_withdraw(&f->release);
     loop_disarm(&f->timer);
     journal_file_close(&f->journal);
 
     functions.index[f->index] = NULL;
+    function_order_forget(f->name);
 
     atomic_store(&f->sh->current, FAAS_INDEX_NONE);
     atomic_store(&f->sh->state, FAAS_FUNCTION_FREE);
@@ -386,6 +435,45 @@ function_order(const char *name)
 }
 
 
+static void
+function_order_forget(const char *name)
+{
+    function_order_t  *o, **p;
+
+    for (p = &functions.orders; *p != NULL; p = &(*p)->next) {
+        o = *p;
+
+        if (strcmp(o->name, name) == 0) {
+            *p = o->next;
+            free(o);
+            return;
+        }
+    }
+}
+
+
+void
+function_forget(void)
+{
+    function_order_t  *o, **p;
+
+    for (p = &functions.orders; *p != NULL; /* void */ ) {
+        o = *p;
+
+        if (function_find(o->name) == NULL) {
+            *p = o->next;
+            free(o);
+
+        } else {
+            p = &o->next;
+        }
+    }
+
+    functions.forgotten = 1;
+    function_order_save();
+}
+
+
 /* names in the order of their claims; replaced in one piece */
 
 static void
@@ -395,6 +483,10 @@ function_order_save(void)
     char        *text;
     size_t       n, size, i, count;
     function_t  *f, **sorted;
+
+    if (!functions.forgotten) {
+        return;    /* what the file says of names to come still counts */
+    }
 
     count = 0;
 

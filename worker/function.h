@@ -32,7 +32,10 @@ struct function_s {
     char                      name[FAAS_NAME_SIZE];
     uint64_t                  order;         /* of routes' claims: smaller is
                                                 older */
-    int                       present;       /* 1: its file is there */
+    int                       present;       /* 1: NAME.so is there */
+    uint64_t                  seen;          /* deploy.c: the look that saw
+                                                a file of it */
+    loop_job_t                release;       /* frees it, at a turn's end */
     uint64_t                  refused[FUNCTION_REFUSED];    /* hashes of
                                                 routes that were refused, so
                                                 that each is told once */
@@ -77,8 +80,14 @@ function_t *function_create(const char *name);
 /* takes over entry index of the board after a restart */
 function_t *function_adopt(uint32_t index);
 
-/* the entry becomes free: no version, no instance is left */
-void function_release(function_t *f);
+/*
+ * Of a function without a NAME.so: what its state is, and whether its entry
+ * becomes free, which it does when the last version has ended.
+ */
+void function_unserved(function_t *f);
+
+/* the directory is known: names that are not there lose their claims */
+void function_forget(void);
 
 /* the one setter of its state; wakes who waits */
 void function_state(function_t *f, faas_function_state_e state);

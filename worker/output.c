@@ -222,6 +222,8 @@ output_write(const char *data, size_t n)
 }
 
 
+/* it is waited for once, not for each line that is lost after that */
+
 static int
 output_has_room(int fd)
 {
@@ -230,5 +232,5 @@ output_has_room(int fd)
     pfd.fd = fd;
     pfd.events = POLLOUT;
 
-    return poll(&pfd, 1, OUTPUT_WAIT_MS) == 1;
+    return poll(&pfd, 1, output_lost ? 0 : OUTPUT_WAIT_MS) == 1;
 }

@@ -7,14 +7,18 @@
  *
  * The rules (DESIGN: Scaling):
  * - start when there is no instance and somebody waits, or when the expected
- *   wait (waiting * service / instances) exceeds what a start costs; never
- *   more starts in flight than requests waiting (one-shot: plus spares);
- * - steady state by Little's law, arrival rate * service time + spare,
- *   clamped to min..max;
- * - shrink when an instance has been idle for idle_timeout, but not below the
- *   highest need seen in the last window (of length idle_timeout); to zero
- *   when min is 0;
+ *   wait (waiting * service / instances) exceeds what a start costs, or when
+ *   nothing finishes and the wait goes on; never more starts in flight than
+ *   requests waiting;
+ * - one-shot: one instance for each waiting request, and spares ahead of need:
+ *   as many as set, at least one, and what arrives while one starts;
+ * - `spare` for a resident function: that many more than Little's law (arrival
+ *   rate * service time) asks for, while requests arrive;
+ * - shrink by an instance that has been idle for idle_timeout: slots are taken
+ *   lowest first, so that one was not needed at the highest point of that
+ *   time; never below what the rule above wants; to zero when min is 0;
  * - min is refilled at once;
+ * - above max (it was lowered): idle ones end at once;
  * - held back while backing off: no starts.
  */
 
@@ -61,6 +65,8 @@ typedef struct {
 /* carried from decision to decision, zeroed at first; writer: policy_decide */
 
 typedef struct {
+    uint32_t                  begun;           /* 1: the rest holds */
+    uint32_t                  serving;         /* idle and busy, last time */
     uint64_t                  last_ms;
     uint64_t                  last_arrivals;
     uint64_t                  last_finished;
@@ -68,17 +74,21 @@ typedef struct {
     double                    rate;            /* arrivals per ms, EWMA */
     double                    service_ms;      /* per request, EWMA; < 0:
                                                   not known yet */
-    uint32_t                  peak;            /* highest need in the window
-                                                  now running */
-    uint32_t                  previous_peak;   /* in the one before */
-    uint64_t                  window_ms;       /* when the window began */
+    uint64_t                  arrival_ms;      /* when requests were seen to
+                                                  arrive last, 0: never */
+    uint64_t                  progress_ms;     /* since when those that wait
+                                                  saw nothing finish and
+                                                  nothing come up */
+    uint64_t                  capacity_ms;     /* when there came to be more
+                                                  instances that serve */
 } policy_state_t;
 
 
 typedef struct {
     uint32_t                  start;           /* instances to start now */
     uint32_t                  retire;          /* idle instances to end now */
-    uint32_t                  desired;         /* for status */
+    uint32_t                  desired;         /* for status: how many there
+                                                  should be, not ending */
     uint64_t                  again_ms;        /* decide again at the latest
                                                   after so long, 0: only on
                                                   an event */

@@ -514,6 +514,15 @@ slot_close_place(slot_t *s)
 
 
 void
+slot_remove(uint32_t index)
+{
+    if (slots.index[index] != NULL) {
+        slot_close_place(slots.index[index]);
+    }
+}
+
+
+void
 slot_drain_backlog(slot_t *s)
 {
     int  fd;

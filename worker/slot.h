@@ -84,6 +84,9 @@ void slot_nudge(slot_t *s);
 /* gives all chunks of v back: no slot of it is in use */
 void slot_release_chunks(version_t *v);
 
+/* at the host's end: the socket of slot index, if there is one */
+void slot_remove(uint32_t index);
+
 int slot_has_chunk(const version_t *v, uint32_t chunk);
 
 /* takes back what the keeper has: all pages; then, for all chunks of v,

@@ -17,6 +17,11 @@
 static version_t *version_attach(function_t *f, uint32_t index);
 static void version_fail(version_t *v, const char *why);
 static void version_promote(version_t *v);
+static int version_is_same(const settings_t *a, const settings_t *b,
+    const char *name);
+static int version_is_same_block(const settings_function_t *a,
+    const settings_function_t *b);
+static int version_is_same_text(const char *a, const char *b);
 static void version_state(version_t *v, faas_version_state_e state);
 static void version_release(void *data);
 static void version_keep_descriptor(version_t *v, const char *text,
@@ -269,6 +274,9 @@ version_fail(version_t *v, const char *why)
 
     if (f->current == NULL && v->sh->label[0] == '\0') {
         function_state(f, FAAS_FUNCTION_FAILED);
+
+    } else {
+        function_unserved(f);
     }
 }
 
@@ -297,6 +305,7 @@ version_promote(version_t *v)
             }
         }
 
+        function_unserved(f);
         version_idle(v);
         return;
     }
@@ -377,6 +386,67 @@ version_renew(function_t *f)
     f->cold = 1;
 
     (void) version_create(f, f->current->sh->sha256, "");
+}
+
+
+void
+version_configured(const settings_t *old)
+{
+    function_t  *f;
+
+    for (f = function_list; f != NULL; f = f->next) {
+
+        if (f->current != NULL && f->current->lineage != LINEAGE_NONE
+            && !version_is_same(old, supervisor.settings, f->name))
+        {
+            log_line(LOG_NOTICE, 0, "function \"%s\": user, environment or "
+                     "memory changed", f->name);
+            version_renew(f);
+        }
+    }
+}
+
+
+/* would a lineage be started the same way? */
+
+static int
+version_is_same(const settings_t *a, const settings_t *b, const char *name)
+{
+    return version_is_same_block(settings_function(a, name),
+                                 settings_function(b, name))
+           && version_is_same_block(a->ceilings, b->ceilings)
+           && version_is_same_text(a->user, b->user);
+}
+
+
+static int
+version_is_same_block(const settings_function_t *a,
+    const settings_function_t *b)
+{
+    static const settings_function_t  none = {
+        .number = { [0 ... SETTINGS_NUMBERS - 1] = SETTINGS_UNSET }
+    };
+
+    if (a == NULL) {
+        a = &none;
+    }
+
+    if (b == NULL) {
+        b = &none;
+    }
+
+    return a->number[SETTINGS_MEMORY] == b->number[SETTINGS_MEMORY]
+           && a->env_length == b->env_length
+           && (a->env_length == 0
+               || memcmp(a->env, b->env, a->env_length) == 0)
+           && version_is_same_text(a->user, b->user);
+}
+
+
+static int
+version_is_same_text(const char *a, const char *b)
+{
+    return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
 }
 
 
@@ -496,9 +566,7 @@ version_release(void *data)
 
     free(v);
 
-    if (f->versions == NULL && !f->present) {
-        function_release(f);
-    }
+    function_unserved(f);
 }
 
 

@@ -43,6 +43,8 @@ struct version_s {
     uint32_t                  index;         /* on the board */
     faas_version_t           *sh;
     settings_descriptor_t     descriptor;    /* routes NULL: not known yet */
+    uint64_t                  seen;          /* deploy.c: the look that saw
+                                                its file */
 
     /* lineage.c */
     lineage_e                 lineage;
@@ -93,6 +95,10 @@ void version_idle(version_t *v);
 
 /* the same content once more, with what the configuration now says */
 void version_renew(function_t *f);
+
+/* the configuration was another: renews functions whose processes would be
+   started differently now */
+void version_configured(const settings_t *old);
 
 
 #endif /* VERSION_H_INCLUDED */
