@@ -7,7 +7,6 @@ import pathlib
 import socket
 import struct
 import subprocess
-import time
 
 import fcgi_client
 import harness
@@ -220,7 +219,10 @@ class Version:
         forked = self.template.receive("FORKED")
         assert (forked.slot, forked.generation) == (number, slot.generation)
         slot.pid = forked.pid
-        ready = self.report.receive("READY")
+        ready = self.report.receive("READY", "FREE")
+        while ready.type == "FREE":
+            # of a connection that a test closed before
+            ready = self.report.receive("READY", "FREE")
         assert (ready.slot, ready.generation) == (number, slot.generation)
         assert ready.sender == slot.pid
         return slot
@@ -274,7 +276,7 @@ class Zygote:
             base = self.directory / ("f%d" % len(self.compiled))
             base.with_suffix(".c").write_text(source)
             subprocess.run(["cc", "-Wall", "-Wextra", "-Werror", "-shared",
-                            "-fPIC", "-pthread", "-I", str(INCLUDE), *flags,
+                            "-fPIC", "-pthread", "-D_GNU_SOURCE", "-I", str(INCLUDE), *flags,
                             "-o", str(base.with_suffix(".so")),
                             str(base.with_suffix(".c"))], check=True)
             base.with_suffix(".so").chmod(0o444)
@@ -308,6 +310,12 @@ class Zygote:
 
 
 def is_gone(pid):
+    """Also reaps it, if it came to this process, which is a subreaper."""
+
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        pass
     return not os.path.exists("/proc/%d" % pid)
 
 
@@ -328,13 +336,3 @@ def stat_field(pid, field):
     text = pathlib.Path("/proc/%d/stat" % pid).read_text()
     return text.rsplit(")", 1)[1].split()[field - 3]
 
-
-def wait_blocked(pid, call):
-    """Until the process sleeps in a system call of that number."""
-
-    def blocked():
-        text = pathlib.Path("/proc/%d/syscall" % pid).read_text().split()
-        return text[0] == str(call)
-
-    harness.wait_until(blocked, "process to wait")
-    time.sleep(0)
