@@ -128,7 +128,8 @@ class Slot:
         self.path = directory / ("%d.sock" % number)
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.socket.bind(str(self.path))
-        self.socket.listen(64)
+        self.socket.listen(512)
+        self.socket.setblocking(False)
         self.page = Page()
         self.log_read, self.log_write = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self.log_read, False)
@@ -144,6 +145,15 @@ class Slot:
             if not data:
                 return self.log
             self.log += data
+
+    def drop_backlog(self):
+        """What the supervisor does before it refills a slot."""
+
+        while True:
+            try:
+                self.socket.accept()[0].close()
+            except BlockingIOError:
+                return
 
     def connect(self):
         return fcgi_client.Connection(self.path, harness.PATIENCE)
