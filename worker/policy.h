@@ -67,6 +67,8 @@ typedef struct {
 typedef struct {
     uint32_t                  begun;           /* 1: the rest holds */
     uint32_t                  serving;         /* idle and busy, last time */
+    uint32_t                  waited;          /* 1: requests waited then, for
+                                                  which nothing was idle */
     uint64_t                  last_ms;
     uint64_t                  last_arrivals;
     uint64_t                  last_finished;
