@@ -53,29 +53,22 @@ class Function(contestants.Contestant):
             os.chmod(new, 0o755)
             os.rename(new, os.path.join(functions, name + '.so'))
 
-    def titled(self, title):
-        """pids of our processes that ps shows by this (regular) title."""
+    def instances(self):
+        """pids of all instances, by the name that they give themselves."""
         found = []
         for pid in self.group.pids():
             try:
-                with open('/proc/%d/cmdline' % pid, 'rb') as f:
-                    line = f.read().rstrip(b'\0').decode(errors='replace')
+                with open('/proc/%d/comm' % pid) as f:
+                    if re.fullmatch(r'faas: \S+ #\d+', f.read().strip()):
+                        found.append(pid)
             except OSError:
-                continue
-            if re.fullmatch(title, line):
-                found.append(pid)
+                pass
         return found
 
-    def instances(self, name):
-        return self.titled('faas: %s (?!init|template).*' % name)
-
-    def templates(self, name):
-        return self.titled('faas: %s template' % name)
-
     def pss(self):
-        """kB of each idle instance of hello."""
+        """kB of each idle instance."""
         sizes = []
-        for pid in self.instances('hello'):
+        for pid in self.instances():
             try:
                 with open('/proc/%d/smaps_rollup' % pid) as f:
                     sizes += [int(line.split()[1]) for line in f
@@ -146,21 +139,18 @@ def quantile(values, q):
     return values[int((len(values) - 1) * q)]
 
 
-def is_down(contestant, wire, name, with_template):
-    """Nothing of the function runs but, or not even, its template."""
-    if contestant.instances(name):
-        return False
-    if bool(contestant.templates(name)) != with_template:
-        return False
-    functions = json.loads(wire.get('/faas/')[0])['functions']
-    if not isinstance(functions, dict):
-        functions = {f['name']: f for f in functions}
-    return sum(functions[name]['instances'].values()) == 0
+def is_down(wire, name, with_template):
+    """Nothing of the function is up but, or not even, its template."""
+    for function in json.loads(wire.get('/faas/')[0])['functions']:
+        if function['name'] == name:
+            return (function['template'] == with_template
+                    and sum(function['instances'].values()) == 0)
+    return False
 
 
-def cold_start(contestant, wire, name, with_template, end):
+def cold_start(wire, name, with_template, end):
     """Seconds of one; None when it does not get cold before the end."""
-    while not is_down(contestant, wire, name, with_template):
+    while not is_down(wire, name, with_template):
         if time.monotonic() > end:
             return None
         time.sleep(0.005)
@@ -180,10 +170,12 @@ def cold_starts(base, seconds, progress):
     try:
         contestant.start()
         wire = Wire(contestant.port)
+        for name in contestant.names:
+            wire.get('/fn/' + name)     # a template ends some time after use
         end = time.monotonic() + seconds
         while min(map(len, times.values())) < STARTS:
             for kind, (name, with_template) in kinds.items():
-                taken = cold_start(contestant, wire, name, with_template, end)
+                taken = cold_start(wire, name, with_template, end)
                 if taken is None:
                     progress('cold starts: out of time (%s)' % kind)
                     return times
