@@ -301,10 +301,15 @@ policy_pressure(const policy_input_t *in, const policy_state_t *state)
     cost = policy_cost(in);
     capacity = in->idle + in->busy + in->starting;
 
-    /* so many get it done within the cost of a start */
+    /* so many get it done within the cost of a start; of short requests many
+       may be done before the next decision: one step at a time */
 
     work = (state->service_ms > 0) ? waiting * state->service_ms : 0;
     wanted = policy_ceil(work / cost);
+
+    if (state->service_ms < cost) {
+        wanted = policy_min(wanted, 2 * capacity);
+    }
 
     if (capacity == 0) {
         wanted = policy_max(wanted, 1);
