@@ -139,7 +139,7 @@ test_first_request_starts_one_instance(void **unused)
 
 
 static void
-test_first_start_that_hangs_is_not_waited_for_for_ever(void **unused)
+test_first_start_that_hangs_is_not_all(void **unused)
 {
     policy_input_t  in = quiet();
 
@@ -1661,7 +1661,10 @@ test_sim_requests_that_become_long_get_instances(void **unused)
     sim_run(&s);
     sim_is_over(&s);
     assert_in_range(s.most, 29, 32);
-    assert_true(s.wait_max < 30);
+
+    /* twice what the first start cost, and the next look */
+
+    assert_true(s.wait_max < 2 * 12 + 12 + 5);
 }
 
 
@@ -1732,7 +1735,7 @@ main(void)
     const struct CMUnitTest  tests[] = {
         cmocka_unit_test(test_nothing_is_started_for_nobody),
         cmocka_unit_test(test_first_request_starts_one_instance),
-        cmocka_unit_test(test_first_start_that_hangs_is_not_waited_for_for_ever),
+        cmocka_unit_test(test_first_start_that_hangs_is_not_all),
         cmocka_unit_test(test_short_wait_is_cheaper_than_a_start),
         cmocka_unit_test(test_long_wait_starts_as_many_as_wait),
         cmocka_unit_test(test_stall_starts_although_requests_were_short),
