@@ -9,12 +9,23 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <time.h>
 
 #include "faas_scoreboard.h"
 #include "request.h"
 
 
 #define BODY_FIRST  8192
+
+/*
+ * How long the rest of a body that nobody wants is waited for: for the next
+ * bytes of it, and in all.  After that the connection is given up, and the
+ * instance is free for others.
+ */
+#define BODY_PAUSE_MS  200
+#define BODY_LINGER_S  1
 
 
 static int body_grow(char **body, size_t *size, size_t length);
@@ -168,18 +179,78 @@ body_grow(char **body, size_t *size, size_t length)
 
 
 int
-body_drain(faas_request_t *r)
+body_end(faas_request_t *r)
 {
     FCGX_Stream  *in;
 
     in = r->fcgx.in;
 
-    while (FCGX_HasSeenEOF(in) == 0) {
-        in->rdNext = in->stop;
-        (void) FCGX_GetChar(in);
+    /*
+     * All that was announced is read: then the record that ends the stream is
+     * there already, or is just coming
+     */
+
+    if (!r->unknown && r->taken >= r->announced && in->rdNext == in->stop) {
+
+        if (FCGX_GetChar(in) != EOF) {
+            r->taken++;
+        }
+    }
+
+    if (!FCGX_HasSeenEOF(in)) {
+        return FAAS_AGAIN;
     }
 
     return FCGX_GetError(in) == 0 ? FAAS_OK : FAAS_DONE;
+}
+
+
+int
+body_drain(faas_request_t *r)
+{
+    FCGX_Stream      *in;
+    struct timeval    wait;
+    struct timespec   now, end;
+
+    in = r->fcgx.in;
+
+    wait.tv_sec = 0;
+    wait.tv_usec = BODY_PAUSE_MS * 1000;
+
+    if (setsockopt(r->fcgx.ipcFd, SOL_SOCKET, SO_RCVTIMEO, &wait,
+                   sizeof(struct timeval)) == -1)
+    {
+        return FAAS_DONE;
+    }
+
+    (void) clock_gettime(CLOCK_MONOTONIC, &end);
+    end.tv_sec += BODY_LINGER_S;
+
+    /* a read that waits too long is an error of the stream, and its end */
+
+    while (!FCGX_HasSeenEOF(in)) {
+        in->rdNext = in->stop;
+        (void) FCGX_GetChar(in);
+
+        (void) clock_gettime(CLOCK_MONOTONIC, &now);
+
+        if (now.tv_sec > end.tv_sec
+            || (now.tv_sec == end.tv_sec && now.tv_nsec > end.tv_nsec))
+        {
+            return FAAS_DONE;
+        }
+    }
+
+    wait.tv_usec = 0;
+
+    if (FCGX_GetError(in) != 0
+        || setsockopt(r->fcgx.ipcFd, SOL_SOCKET, SO_RCVTIMEO, &wait,
+                      sizeof(struct timeval)) == -1)
+    {
+        return FAAS_DONE;
+    }
+
+    return FAAS_OK;
 }
 
 

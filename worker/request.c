@@ -18,6 +18,7 @@
 
 static const char *request_text(faas_request_t *r, const char *name,
     const char *otherwise);
+static int request_is_unknown(faas_request_t *r);
 static uint64_t request_number(const char *text);
 static uint64_t request_seconds_ns(const char *text);
 static int request_is_header(const char *variable, const char *name);
@@ -49,6 +50,13 @@ request_read(faas_request_t *r, int fd)
         return FAAS_DONE;
     }
 
+    /* parameters that were cut off between two pairs are no error to it */
+
+    if (FCGX_GetError(fcgx->in) != 0) {
+        FCGX_Free(fcgx, 1);
+        return FAAS_DONE;
+    }
+
     return FAAS_OK;
 }
 
@@ -63,6 +71,7 @@ request_start(faas_request_t *r, uint64_t now_ns, uint32_t timeout_ms)
     memset(&r->params, 0, sizeof(pairs_t));
 
     r->announced = request_number(request_text(r, "CONTENT_LENGTH", ""));
+    r->unknown = request_is_unknown(r);
     r->taken = 0;
     r->body = NULL;
     r->body_length = 0;
@@ -89,25 +98,56 @@ request_start(faas_request_t *r, uint64_t now_ns, uint32_t timeout_ms)
 }
 
 
+/*
+ * nginx gives the length of every body that it has read before; without one
+ * there is no body, or it comes as the client sends it.
+ */
+
+static int
+request_is_unknown(faas_request_t *r)
+{
+    const char  *method;
+
+    if (*request_text(r, "CONTENT_LENGTH", "") != '\0') {
+        return 0;
+    }
+
+    method = faas_method(r);
+
+    return request_variable(r, "HTTP_TRANSFER_ENCODING") != NULL
+           || strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0
+           || strcmp(method, "PATCH") == 0;
+}
+
+
+/*
+ * What FCGX_Finish_r() does, but the body is taken in before END_REQUEST is
+ * out, and closing is left to the caller.
+ */
+
 int
 request_finish(faas_request_t *r, int result)
 {
     int  rc;
 
-    rc = FAAS_DONE;
+    rc = body_end(r);
 
-    /*
-     * What FCGX_Finish_r() does, but the rest of the body is read after
-     * END_REQUEST is out, and closing is left to the caller
-     */
+    if (response_finish(r, result) != FAAS_OK) {
+        rc = FAAS_DONE;
 
-    if (response_finish(r, result) == FAAS_OK
-        && FCGX_FClose(r->fcgx.err) == 0
-        && FCGX_FClose(r->fcgx.out) == 0
-        && body_drain(r) == FAAS_OK
-        && r->fcgx.keepConnection)
-    {
-        rc = FAAS_OK;
+    } else {
+
+        if (rc == FAAS_AGAIN) {
+            /* the sender may wait for the answer before it sends the rest */
+            (void) FCGX_FFlush(r->fcgx.out);
+            rc = body_drain(r);
+        }
+
+        if (FCGX_FClose(r->fcgx.err) != 0 || FCGX_FClose(r->fcgx.out) != 0
+            || !r->fcgx.keepConnection)
+        {
+            rc = FAAS_DONE;
+        }
     }
 
     FCGX_Free(&r->fcgx, 0);

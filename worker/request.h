@@ -7,8 +7,8 @@
  *   request_read()    BEGIN_REQUEST and all parameters
  *   request_start()   the deadline begins
  *   ...               the handler, through faas.h
- *   request_finish()  the rest of the answer, END_REQUEST, what was not read
- *                     of the body, and all memory of the request
+ *   request_finish()  the rest of the answer, what was not read of the body,
+ *                     END_REQUEST, and all memory of the request
  *
  * A request lives in one struct that is used again for the next.
  */
@@ -67,6 +67,8 @@ struct faas_request_s {
     uint64_t                  taken;       /* bytes read of the body */
     char                     *body;        /* by faas_body(), malloc()ed */
     size_t                    body_length;
+    unsigned                  unknown:1;   /* there may be one, of a length
+                                              that is known at its end */
     unsigned                  reading:1;   /* some of it was read */
     unsigned                  body_lost:1; /* ended before its end */
 
@@ -96,7 +98,15 @@ void request_destroy(faas_request_t *r);
 const char *request_variable(faas_request_t *r, const char *name);
 
 
-/* body.c: reads the rest of the body and forgets it; FAAS_OK or FAAS_DONE */
+/*
+ * body.c: before END_REQUEST the rest of the body has to be taken in, or what
+ * libfcgi reads of it later could be the next request's first bytes.
+ *
+ * body_end() does so when it need not wait for the sender: FAAS_OK, or
+ * FAAS_AGAIN when some is left.  body_drain() waits for it, but not for ever:
+ * FAAS_OK, or FAAS_DONE: the connection cannot be kept.
+ */
+int body_end(faas_request_t *r);
 int body_drain(faas_request_t *r);
 void body_free(faas_request_t *r);
 

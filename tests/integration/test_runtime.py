@@ -223,8 +223,12 @@ def test_each_instance_has_its_own_state(version):
 def test_oneshot_answers_once_and_ends(version):
     slot = version.fork(flags=runtime.ONESHOT)
     with slot.connect() as first, slot.connect() as second:
-        for connection in (first, second):
-            connection.send(connection.head() + NO_BODY)
+        first.send(first.head() + NO_BODY)
+        try:
+            second.send(second.head() + NO_BODY)
+        except BrokenPipeError:
+            # it is over already
+            pass
         assert version.exited(slot.pid).status == 0
         slot.drop_backlog()
         served = []
@@ -430,6 +434,32 @@ def test_body_half_read_leaves_the_connection_in_step(connection):
     answer = connection.request(query="do=body&max=1000", body=body)
     assert answer.status == 413
     assert connection.request().body == b"2"
+
+
+def test_sender_that_does_not_finish_is_given_up(version, slot):
+    """The answer comes, and the instance is there for others."""
+
+    with slot.connect() as connection:
+        for method in ("POST", "GET"):
+            connection.send(connection.head(length=1000, method=method)
+                            + fcgi_client.record(fcgi_client.STDIN, b"x" * 9))
+            assert connection.read().status == 200
+            assert connection.at_end() == b""
+            assert ask(slot).status == 200
+            connection = slot.connect()
+        connection.close()
+
+
+def test_sender_that_leaves_after_the_answer(version, slot):
+    """As nginx does when the body was not all sent."""
+
+    with slot.connect() as connection:
+        connection.send(connection.head(length=1000, method="POST")
+                        + fcgi_client.record(fcgi_client.STDIN, b"x" * 9))
+        kind, content = connection.read_record()
+        assert kind == fcgi_client.STDOUT and content.endswith(b"\r\n\r\n1")
+    version.report.receive("FREE")
+    assert ask(slot).status == 200
 
 
 def test_max_requests_is_reported_and_nothing_refused(version):
