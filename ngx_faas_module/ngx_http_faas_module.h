@@ -398,6 +398,9 @@ void ngx_http_faas_queue_dequeue(ngx_http_faas_ctx_t *ctx);
 /* milliseconds that ctx may still wait */
 uint64_t ngx_http_faas_queue_left_ms(ngx_http_faas_ctx_t *ctx);
 
+/* 1 when the instance in the slot that ctx holds takes no more requests */
+ngx_uint_t ngx_http_faas_queue_is_spent(ngx_http_faas_ctx_t *ctx);
+
 /* lets go of a slot whose instance is free, for whose turn it is */
 void ngx_http_faas_queue_release(ngx_http_faas_ctx_t *ctx);
 

@@ -484,6 +484,22 @@ ngx_http_faas_queue_hold(ngx_http_faas_ctx_t *ctx, uint32_t slot,
 }
 
 
+ngx_uint_t
+ngx_http_faas_queue_is_spent(ngx_http_faas_ctx_t *ctx)
+{
+    uint32_t      requests;
+    faas_slot_t  *s;
+
+    s = faas_scoreboard_slot(ngx_http_faas_host.board, ctx->slot);
+
+    requests = atomic_load_explicit(&s->requests, memory_order_relaxed);
+
+    return requests
+           && atomic_load_explicit(&s->served, memory_order_relaxed)
+              >= requests;
+}
+
+
 /* an idle, healthy instance of a slot that we hold: whose turn is it? */
 
 void

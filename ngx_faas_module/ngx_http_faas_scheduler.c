@@ -613,7 +613,7 @@ ngx_http_faas_scheduler_free(ngx_peer_connection_t *pc, void *data,
                              NULL);
         ctx->maybe_started = 1;
 
-        if (ctx->limits.mode == FAAS_MODE_ONESHOT) {
+        if (ngx_http_faas_queue_is_spent(ctx)) {
             ngx_http_faas_queue_leave(ctx, FAAS_SLOT_DRAINING);
 
         } else {

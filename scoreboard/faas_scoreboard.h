@@ -246,7 +246,10 @@ typedef struct {
     _Atomic int32_t           inner_pid;   /* supervisor: the pid by which the
                                               function init knows it, 0: not
                                               told yet */
-    uint32_t                  reserved[4];
+    _Atomic uint32_t          requests;    /* supervisor: how many requests
+                                              the instance takes in its life,
+                                              1: one-shot, 0: any number */
+    uint32_t                  reserved[3];
 } faas_slot_t;
 
 

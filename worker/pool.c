@@ -374,6 +374,8 @@ pool_start_one(function_t *f, version_t *v)
 
     atomic_store(&s->sh->pid, 0);
     atomic_store(&s->sh->inner_pid, 0);
+    atomic_store(&s->sh->requests, f->limits.mode == FAAS_MODE_ONESHOT
+                                   ? 1 : f->limits.max_requests);
     atomic_store(&s->sh->cold, f->cold ? FAAS_START_ZYGOTE
                                        : FAAS_START_COLD);
 
