@@ -364,14 +364,6 @@ ngx_http_faas_function_queue(ngx_conf_t *cf, ngx_http_faas_function_conf_t *fn,
         return NGX_CONF_ERROR;
     }
 
-    if (fn->queue == 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"queue 0\" lets no request wait, which "
-                           "contradicts \"%V\", in \"faas_function %V\"",
-                           &value[2], &fn->name);
-        return NGX_CONF_ERROR;
-    }
-
     s.data = value[2].data + 8;
     s.len = value[2].len - 8;
 

@@ -22,6 +22,7 @@ static ngx_uint_t ngx_http_faas_internal_listens(ngx_conf_t *cf,
     ngx_http_core_srv_conf_t *cscf);
 static ngx_int_t ngx_http_faas_internal_prepare(ngx_conf_t *cf,
     ngx_http_faas_main_conf_t *fmcf);
+static ngx_uint_t ngx_http_faas_internal_is_ours(u_char *path);
 static ngx_int_t ngx_http_faas_internal_add(ngx_conf_t *cf,
     ngx_http_faas_main_conf_t *fmcf);
 
@@ -150,6 +151,18 @@ ngx_http_faas_internal_prepare(ngx_conf_t *cf,
 
     state = &fmcf->state;
 
+    path = ngx_pnalloc(cf->temp_pool,
+                       state->len + sizeof("/" NGX_HTTP_FAAS_INTERNAL));
+    if (path == NULL) {
+        return NGX_ERROR;
+    }
+
+    (void) ngx_sprintf(path, "%V/" NGX_HTTP_FAAS_INTERNAL "%Z", state);
+
+    if (ngx_http_faas_internal_is_ours(path)) {
+        return NGX_OK;
+    }
+
     if (mkdir((char *) state->data, 0755) == 0) {
 
         /* whatever our umask is */
@@ -177,14 +190,6 @@ ngx_http_faas_internal_prepare(ngx_conf_t *cf,
         return NGX_OK;
     }
 
-    path = ngx_pnalloc(cf->temp_pool,
-                       state->len + sizeof("/" NGX_HTTP_FAAS_INTERNAL));
-    if (path == NULL) {
-        return NGX_ERROR;
-    }
-
-    (void) ngx_sprintf(path, "%V/" NGX_HTTP_FAAS_INTERNAL "%Z", state);
-
     ngx_log_error(NGX_LOG_NOTICE, cf->log, 0,
                   "faas: deleting stale socket \"%s\"", path);
 
@@ -195,6 +200,34 @@ ngx_http_faas_internal_prepare(ngx_conf_t *cf,
     }
 
     return NGX_OK;
+}
+
+
+/* do we listen on it already, from before a reload or an upgrade? */
+
+static ngx_uint_t
+ngx_http_faas_internal_is_ours(u_char *path)
+{
+    ngx_uint_t           i;
+    ngx_listening_t     *ls;
+    struct sockaddr_un  *sa;
+
+    ls = ngx_cycle->listening.elts;
+
+    for (i = 0; i < ngx_cycle->listening.nelts; i++) {
+
+        if (ls[i].sockaddr->sa_family != AF_UNIX) {
+            continue;
+        }
+
+        sa = (struct sockaddr_un *) ls[i].sockaddr;
+
+        if (ngx_strncmp(sa->sun_path, path, sizeof(sa->sun_path)) == 0) {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 

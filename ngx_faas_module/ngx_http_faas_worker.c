@@ -188,7 +188,19 @@ ngx_http_faas_worker_read_handler(ngx_event_t *rev)
 
         ngx_http_faas_worker_delay = NGX_HTTP_FAAS_WORKER_RETRY;
 
-        ngx_http_faas_worker_page(rev->log, &m);
+        if (m.head.type == FAAS_CONTROL_REFUSED) {
+
+            /* a host that was started anew; the next reload attaches to it */
+
+            ngx_log_error(NGX_LOG_WARN, rev->log, 0,
+                          "faas: the supervisor refused this worker: %s",
+                          m.payload);
+
+            ngx_http_faas_worker_delay = NGX_HTTP_FAAS_WORKER_RETRY_MAX;
+
+        } else {
+            ngx_http_faas_worker_page(rev->log, &m);
+        }
 
         while (m.nfds) {
             (void) close(m.fd[--m.nfds]);
@@ -223,13 +235,6 @@ ngx_http_faas_worker_page(ngx_log_t *log, faas_control_message_t *m)
     void                 *page, *old;
     struct stat           st;
     faas_control_page_t   p;
-
-    if (m->head.type == FAAS_CONTROL_REFUSED) {
-        ngx_log_error(NGX_LOG_ERR, log, 0,
-                      "faas: the supervisor refused this worker: %s",
-                      m->payload);
-        return;
-    }
 
     if (m->head.type != FAAS_CONTROL_PAGE || m->nfds != 1
         || m->head.length != sizeof(faas_control_page_t))
