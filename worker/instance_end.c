@@ -161,7 +161,7 @@ pool_exited(version_t *v, int32_t inner_pid, int status)
 
     /* what it said last may explain it */
 
-    if (status != 0 || v->function->limits.mode != FAAS_MODE_ONESHOT) {
+    if (status != 0 || atomic_load(&s->sh->requests) != 1) {
         lineage_read_reports(v);
     }
 
@@ -217,7 +217,7 @@ instance_end_expected(const slot_t *s, int status)
     }
 
     return s->retired
-           || (s->version->function->limits.mode == FAAS_MODE_ONESHOT
+           || (atomic_load(&s->sh->requests) == 1
                && atomic_load(&s->page->begun) > s->base);
 }
 
@@ -294,6 +294,7 @@ instance_end_free(slot_t *s)
 
     slot_count(s, -1);
     slot_return(s);
+    slot_emptied(s);
 
     pool_changed(f);
     version_idle(v);

@@ -20,6 +20,10 @@
 #define SLOT_BACKLOG    64
 #define SLOT_HASH       4096
 
+/* how long, and how often, connections to an emptied slot are looked for */
+#define SLOT_EMPTIED_MS       1000
+#define SLOT_EMPTIED_LOOK_MS  25
+
 
 static int slot_chunk(version_t *v);
 static uint32_t slot_free_chunk(void);
@@ -29,6 +33,7 @@ static int slot_prepare(slot_t *s);
 static int slot_listen(slot_t *s);
 static int slot_make_page(slot_t *s);
 static int slot_map_page(slot_t *s);
+static void slot_look_emptied(void *data);
 static void slot_close_place(slot_t *s);
 static void slot_adopt_place(slot_t *s);
 static void slot_address(const slot_t *s, struct sockaddr_un *un);
@@ -40,12 +45,14 @@ slot_t  *slot_live;
 
 
 static struct {
-    slot_t    **index;               /* by board index, NULL: never used */
+    slot_t      **index;             /* by board index, NULL: never used */
     slot_t     *named[SLOT_HASH];    /* by version and inner pid */
     uint32_t   *pages;               /* slot indices, oldest page first */
     uint32_t    npages;
     uint32_t    next_chunk;
     int64_t     group;               /* of nginx's workers, or -1 */
+    slot_t     *emptied;
+    loop_timer_t  timer;
 } slots;
 
 
@@ -539,6 +546,57 @@ slot_drain_backlog(slot_t *s)
         }
 
         close(fd);
+    }
+}
+
+
+void
+slot_emptied(slot_t *s)
+{
+    slot_drain_backlog(s);
+
+    if (s->emptied_ms == 0) {
+        s->empty = slots.emptied;
+        slots.emptied = s;
+    }
+
+    s->emptied_ms = loop_now_ms();
+
+    if (!loop_is_armed(&slots.timer)) {
+        slots.timer.handler = slot_look_emptied;
+        loop_arm(&slots.timer, loop_now_ms() + SLOT_EMPTIED_LOOK_MS);
+    }
+}
+
+
+static void
+slot_look_emptied(void *data)
+{
+    slot_t  *s, **p;
+
+    (void) data;
+
+    for (p = &slots.emptied; *p != NULL; /* void */ ) {
+        s = *p;
+
+        if (s->listen != -1
+            && faas_slot_state(atomic_load(&s->sh->word)) == FAAS_SLOT_FREE)
+        {
+            slot_drain_backlog(s);
+
+            if (loop_now_ms() - s->emptied_ms < SLOT_EMPTIED_MS) {
+                p = &s->empty;
+                continue;
+            }
+        }
+
+        *p = s->empty;
+        s->empty = NULL;
+        s->emptied_ms = 0;
+    }
+
+    if (slots.emptied != NULL) {
+        loop_arm(&slots.timer, loop_now_ms() + SLOT_EMPTIED_LOOK_MS);
     }
 }
 

@@ -28,12 +28,14 @@ struct slot_s {
     faas_page_t              *page;          /* NULL: not made yet */
     journal_t                 journal;
 
-    /* the instance; all 0 while the slot is FREE */
+    /* the instance; all 0 while the slot is FREE, but for the emptied */
     slot_t                   *previous;      /* live slots, slot_live */
     slot_t                   *following;
     slot_t                   *sibling_previous;    /* of its function */
     slot_t                   *sibling_next;
     slot_t                   *chain;         /* by inner pid */
+    slot_t                   *empty;         /* next of the emptied */
+    uint64_t                  emptied_ms;    /* when, 0: not among them */
     uint64_t                  generation;
     int32_t                   inner_pid;     /* 0: not told yet */
     uint64_t                  forked_us;
@@ -75,8 +77,14 @@ slot_t *slot_of(version_t *v, uint32_t index, uint64_t generation);
 /* it is FREE again */
 void slot_return(slot_t *s);
 
-/* throws away what waits in the backlog: it is for a former instance */
+/*
+ * Throws away what waits in the backlog: it is for a former instance.
+ * slot_emptied() does it now and, while the slot stays FREE, a few times
+ * more: a worker may have taken the instance just before it died, and connect
+ * just after; it must see the end, not wait for the next instance.
+ */
 void slot_drain_backlog(slot_t *s);
+void slot_emptied(slot_t *s);
 
 /* a connection that is closed at once: a free instance says that it is */
 void slot_nudge(slot_t *s);

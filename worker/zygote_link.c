@@ -156,8 +156,13 @@ zygote_link_exec(int far)
 
     static char  name[] = ZYGOTE_LINK_PROGRAM;
 
+    /* room for the titles of what is forked from it; it clears this */
+    static char  room[] = "FAAS_TITLE="
+                          "................................................"
+                          "................................................";
+
     char  *argv[] = { name, NULL };
-    char  *envp[] = { NULL };
+    char  *envp[] = { room, NULL };
 
     far = fcntl(far, F_DUPFD_CLOEXEC, 10);
     null = open("/dev/null", O_RDONLY|O_CLOEXEC);

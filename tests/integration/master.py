@@ -77,7 +77,8 @@ class Version(Struct):
 class Slot(Struct):
     _fields_ = [("word", u64), ("handed_ms", u64), ("idle_ms", u64),
                 ("started_ms", u64), ("pid", i32), ("served", u32),
-                ("cold", u32), ("inner_pid", i32), ("reserved", u32 * 4)]
+                ("cold", u32), ("inner_pid", i32), ("requests", u32),
+                ("reserved", u32 * 3)]
 
     @property
     def state(self):
@@ -272,8 +273,9 @@ class Worker:
             r = c.request(params=dict(FAAS_PATH=path, **params), keep=True)
         cell.finished += 1
         cell.outcome[OUTCOME_OK] += 1
-        oneshot = self.host.function(name).limits.mode
-        self.release(slot, word, "draining" if oneshot else "idle")
+        s = self.host.slot(slot)
+        spent = 0 < s.requests <= s.served
+        self.release(slot, word, "draining" if spent else "idle")
         return r
 
 

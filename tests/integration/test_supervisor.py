@@ -6,6 +6,7 @@ import signal
 import socket
 import struct
 import subprocess
+import tempfile
 import time
 
 import pytest
@@ -44,13 +45,13 @@ def hello(text="one", more=""):
 
 
 @pytest.fixture
-def host(programs, compiler, tmp_path_factory):
+def host(programs, compiler, session_directory):
     hosts = []
 
     def make(put=(), start=True, blocks=None, **settings):
-        directory = tmp_path_factory.mktemp("host")
-        for parent in (directory, directory.parent):
-            parent.chmod(0o755)
+        directory = pathlib.Path(tempfile.mkdtemp(prefix="host",
+                                                  dir=session_directory))
+        directory.chmod(0o755)
         h = master.Host(programs, compiler, directory, **settings)
         h.blocks = blocks or {}
         hosts.append(h)
@@ -139,6 +140,7 @@ static int slow(faas_request_t *r) {
     signal(SIGTERM, SIG_IGN);
     faas_flush(r);
     for ( ;; ) { pause(); }
+    return 0;
 }
 FAAS_FUNCTION(.handler = slow)
 """})
@@ -303,7 +305,7 @@ def test_template_that_hangs_is_given_up(host):
     h.put("x", """
 #include <faas.h>
 #include <unistd.h>
-static int init(void) { for ( ;; ) { pause(); } }
+static int init(void) { for ( ;; ) { pause(); } return 0; }
 static int hello(faas_request_t *r) { return faas_printf(r, "x"); }
 FAAS_FUNCTION(.handler = hello, .init = init)
 """)
@@ -553,6 +555,7 @@ FAAS_FUNCTION(.handler = hello, .init = init)
     log = h.state / "log" / "talk.log"
     wait_until(lambda: "xxx" in log.read_text(), "lines")
     os.kill(h.pids("talk")[0], signal.SIGKILL)
+    wait_until(lambda: not h.slots("talk"), "its end")
     w.call("talk")
     text = wait_until(lambda: ": half\n" in log.read_text()
                       and log.read_text(), "the half line")
