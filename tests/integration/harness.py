@@ -350,6 +350,8 @@ http {
 class Host:
     """One nginx with its host of functions.  Made by the fixture `faas`."""
 
+    living = []                     # those that are not finished
+
     def __init__(self, programs, compiler, user=None, **options):
         self.bin = programs
         self.compile = compiler
@@ -364,6 +366,7 @@ class Host:
         self.gates.chmod(0o777)
         self.port = free_port()
         self.process = None
+        Host.living.append(self)
         self.allowed = []           # of [alert] and [emerg] lines
         self.exit_status = None
         self.others = []            # started by the test, to be ended with us
@@ -646,6 +649,7 @@ class Host:
             self.kill()
             raise
         finally:
+            Host.living.remove(self)
             self.cleanup()
 
     def check(self):
@@ -667,13 +671,16 @@ class Host:
         assert not sockets, "left on disk: %s" % sockets
 
     def left(self):
-        """Processes that are still there, as text."""
+        """Processes that are still there, as text: all but those of other
+        hosts, so that who has lost its name and its parent counts too."""
 
-        reap(spared=[self.process.pid] if self.process else [])
+        others = [host for host in Host.living if host is not self]
+        reap(spared=[host.process.pid for host in Host.living
+                     if host.process])
         return ["%d %s %s" % (pid, state, cmdline(pid) or name)
                 for pid, (state, _, name) in descendants().items()
-                if not (self.process and pid == self.process.pid
-                        and self.process.returncode is not None)]
+                if not any(str(host.dir) in self.whole(pid)
+                           for host in others)]
 
     def cleanup(self):
         shutil.rmtree(self.dir, ignore_errors=True)

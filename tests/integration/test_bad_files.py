@@ -156,7 +156,7 @@ def with_a_bad_pattern(host):
 
 # what is wrong, and a word that the reason must hold
 BAD = {
-    text_file: "ELF",
+    text_file: "text file",
     empty_file: "empty",
     truncated: "truncated",
     truncated_in_the_header: "truncated",
@@ -172,7 +172,7 @@ BAD = {
     with_a_bad_timeout: "soon",
     whose_init_fails: "init",
     whose_selftest_fails: "selftest",
-    whose_init_exits: "init",
+    whose_init_exits: "exited",
     whose_init_crashes: "signal",
     whose_constructor_crashes: "signal",
     whose_init_starts_a_thread: "thread",
