@@ -13,6 +13,9 @@
 #define NGX_HTTP_FAAS_ATTEMPTS  8
 
 
+static ngx_uint_t ngx_http_faas_attempt_is_cancelled(ngx_http_request_t *r);
+
+
 /*
  * Was END_REQUEST read?  Stock says so by keepalive; but it may have read an
  * END_REQUEST and failed afterwards, on the client's side.
@@ -126,7 +129,7 @@ ngx_http_faas_attempt_outcome(ngx_http_faas_ctx_t *ctx, ngx_connection_t *c,
 
     if (!u->keepalive) {
 
-        if (ctx->request->connection->error || u->headers_in.status_n == 0) {
+        if (ngx_http_faas_attempt_is_cancelled(ctx->request)) {
             return FAAS_OUTCOME_CANCELLED;
         }
 
@@ -139,4 +142,30 @@ ngx_http_faas_attempt_outcome(ngx_http_faas_ctx_t *ctx, ngx_connection_t *c,
 
     return u->headers_in.status_n >= NGX_HTTP_INTERNAL_SERVER_ERROR
            ? FAAS_OUTCOME_FUNCTION_ERROR : FAAS_OUTCOME_OK;
+}
+
+
+/*
+ * The client went away before it had the answer.  One that closes when it has
+ * all that Content-Length announced is served, even if END_REQUEST was still
+ * to come.
+ */
+
+static ngx_uint_t
+ngx_http_faas_attempt_is_cancelled(ngx_http_request_t *r)
+{
+    off_t  length;
+
+    if (r->upstream->headers_in.status_n == 0) {
+        return 1;
+    }
+
+    if (!r->connection->error) {
+        return 0;
+    }
+
+    length = r->headers_out.content_length_n;
+
+    return r != r->main || length == -1
+           || r->connection->sent < (off_t) r->header_size + length;
 }
