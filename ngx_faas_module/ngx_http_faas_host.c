@@ -40,7 +40,7 @@ static ngx_int_t ngx_http_faas_host_recv(ngx_log_t *log, ngx_str_t *state,
     int s, faas_control_message_t *m);
 static void ngx_http_faas_host_reload(ngx_cycle_t *cycle,
     ngx_http_faas_main_conf_t *fmcf);
-static void ngx_http_faas_host_reloaded(ngx_cycle_t *cycle);
+static ngx_int_t ngx_http_faas_host_reloaded(ngx_cycle_t *cycle);
 static ngx_int_t ngx_http_faas_host_send(int s, faas_control_type_e type,
     int config);
 static int ngx_http_faas_host_config(ngx_cycle_t *cycle,
@@ -435,6 +435,7 @@ static void
 ngx_http_faas_host_reload(ngx_cycle_t *cycle, ngx_http_faas_main_conf_t *fmcf)
 {
     int                     config, s;
+    ngx_int_t               rc;
     faas_control_message_t  m;
 
     if (fmcf->state.len != ngx_http_faas_host.state.len
@@ -472,13 +473,18 @@ ngx_http_faas_host_reload(ngx_cycle_t *cycle, ngx_http_faas_main_conf_t *fmcf)
     if (ngx_http_faas_host_patience(s, NGX_HTTP_FAAS_RELOAD_PATIENCE) == NGX_OK
         && ngx_http_faas_host_send(s, FAAS_CONTROL_RELOAD, config) == NGX_OK)
     {
-        ngx_http_faas_host_reloaded(cycle);
-        goto done;
-    }
+        rc = ngx_http_faas_host_reloaded(cycle);
 
-    if (ngx_errno != NGX_EPIPE && ngx_errno != NGX_ECONNRESET) {
+    } else if (ngx_errno == NGX_EPIPE || ngx_errno == NGX_ECONNRESET) {
+        rc = NGX_DECLINED;
+
+    } else {
         ngx_log_error(NGX_LOG_ERR, cycle->log, ngx_errno,
                       "faas: the host did not take the new configuration");
+        rc = NGX_ERROR;
+    }
+
+    if (rc != NGX_DECLINED) {
         goto done;
     }
 
@@ -507,7 +513,9 @@ done:
 }
 
 
-static void
+/* what the host says to RELOAD; NGX_DECLINED: it is gone */
+
+static ngx_int_t
 ngx_http_faas_host_reloaded(ngx_cycle_t *cycle)
 {
     int                     rc;
@@ -515,12 +523,16 @@ ngx_http_faas_host_reloaded(ngx_cycle_t *cycle)
 
     rc = faas_control_recv(ngx_http_faas_host.lifeline, &m);
 
+    if (rc == FAAS_DONE || (rc == FAAS_ERROR && ngx_errno == NGX_ECONNRESET)) {
+        return NGX_DECLINED;
+    }
+
     if (rc != FAAS_OK) {
         ngx_log_error(NGX_LOG_ERR, cycle->log,
                       rc == FAAS_ERROR ? ngx_errno : 0,
                       "faas: the host has not said that the new "
                       "configuration is in force");
-        return;
+        return NGX_ERROR;
     }
 
     while (m.nfds) {
@@ -535,6 +547,8 @@ ngx_http_faas_host_reloaded(ngx_cycle_t *cycle)
     } else if (m.head.length) {
         ngx_log_error(NGX_LOG_WARN, cycle->log, 0, "faas: %s", m.payload);
     }
+
+    return NGX_OK;
 }
 
 
