@@ -308,8 +308,8 @@ typedef struct {
 
 /*
  * Route buffers: the supervisor fills the one that epoch does not name
- * (epoch & 1), then raises epoch.  A reader copies, then checks that the
- * epoch rose by less than 2 meanwhile.
+ * (epoch & 1), then raises epoch, and may go on with the other one.  A reader
+ * copies, then checks that the epoch is still the same.
  */
 
 typedef struct {
