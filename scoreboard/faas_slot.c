@@ -7,6 +7,8 @@
 
 static void faas_slot_hint(faas_scoreboard_t *sb, uint32_t slot,
     faas_slot_state_e state);
+static int faas_slot_clear(faas_chunk_t *c, uint32_t i,
+    faas_slot_state_e state);
 static int faas_slot_find(faas_scoreboard_t *sb, uint32_t version,
     uint32_t worker, faas_slot_state_e state, uint32_t *slot, uint64_t *word);
 static int faas_slot_find_in(faas_scoreboard_t *sb, uint32_t chunk,
@@ -107,9 +109,15 @@ faas_slot_change(faas_scoreboard_t *sb, uint32_t slot, uint64_t word,
 /*
  * Makes the hints of a slot follow its word, always after the word.  Setting
  * a bit comes before whoever made the slot idle reads waiting_mask, so that
- * "waiting first" holds for the hint as well.  Clearing looks at the word
- * once more, because the slot may have become idle between the word that the
- * caller saw and the clearing, and its bit set before it was cleared.
+ * "waiting first" holds for the hint as well.
+ *
+ * "A hint is cleared by whom the word is in the hands of": whoever took the
+ * slot clears the bits, and until it lets go of it nobody can have set them
+ * for a reason.  Anybody else might clear a bit that was set for the word's
+ * next state a moment ago; to put it back is not enough, because a worker may
+ * have looked meanwhile, for the second time, and gone to sleep.  So a bit
+ * that is wrong is left alone, or the slot behind it is taken:
+ * faas_slot_find_in().
  */
 
 static void
@@ -131,27 +139,36 @@ faas_slot_hint(faas_scoreboard_t *sb, uint32_t slot, faas_slot_state_e state)
         return;
     }
 
-    if (atomic_load(&chunk->idle) & bit) {
-        atomic_fetch_and(&chunk->idle, ~bit);
+    (void) faas_slot_clear(chunk, slot % FAAS_CHUNK_SLOTS, FAAS_SLOT_IDLE);
+    (void) faas_slot_clear(chunk, slot % FAAS_CHUNK_SLOTS, FAAS_SLOT_HANDED);
+}
 
-        if (faas_slot_state(atomic_load(&chunk->slot[slot % FAAS_CHUNK_SLOTS]
-                                         .word))
-            == FAAS_SLOT_IDLE)
-        {
-            atomic_fetch_or(&chunk->idle, bit);
-        }
+
+/* clears the bit of slot i, and puts it back when the word is in that state:
+   FAAS_OK then, else FAAS_DECLINED */
+
+static int
+faas_slot_clear(faas_chunk_t *c, uint32_t i, faas_slot_state_e state)
+{
+    uint64_t           bit;
+    _Atomic uint64_t  *hint;
+
+    bit = 1ull << i;
+    hint = (state == FAAS_SLOT_IDLE) ? &c->idle : &c->handed;
+
+    if (!(atomic_load(hint) & bit)) {
+        return FAAS_DECLINED;
     }
 
-    if (atomic_load(&chunk->handed) & bit) {
-        atomic_fetch_and(&chunk->handed, ~bit);
+    atomic_fetch_and(hint, ~bit);
 
-        if (faas_slot_state(atomic_load(&chunk->slot[slot % FAAS_CHUNK_SLOTS]
-                                         .word))
-            == FAAS_SLOT_HANDED)
-        {
-            atomic_fetch_or(&chunk->handed, bit);
-        }
+    if (faas_slot_state(atomic_load(&c->slot[i].word)) != state) {
+        return FAAS_DECLINED;
     }
+
+    atomic_fetch_or(hint, bit);
+
+    return FAAS_OK;
 }
 
 
@@ -269,9 +286,22 @@ faas_slot_find_in(faas_scoreboard_t *sb, uint32_t chunk, uint32_t worker,
         w = atomic_load(&c->slot[i].word);
 
         if (faas_slot_state(w) != state) {
-            faas_slot_hint(sb, chunk * FAAS_CHUNK_SLOTS + i,
-                           FAAS_SLOT_BUSY);
-            continue;
+
+            /* a wrong bit: of the handed ones its next taker clears it, the
+               idle ones are looked at by everybody.  If the slot is idle by
+               now, others may have missed it because of us: it is ours. */
+
+            if (state == FAAS_SLOT_HANDED
+                || faas_slot_clear(c, i, state) != FAAS_OK)
+            {
+                continue;
+            }
+
+            w = atomic_load(&c->slot[i].word);
+
+            if (faas_slot_state(w) != state) {
+                continue;
+            }
         }
 
         if (state == FAAS_SLOT_HANDED && faas_slot_owner(w) != worker) {
@@ -305,7 +335,13 @@ faas_slot_orphan(faas_scoreboard_t *sb, uint32_t slot, uint32_t worker)
         word = atomic_load(&s->word);
 
         if (worker == FAAS_WORKER_NONE || faas_slot_owner(word) != worker) {
-            faas_slot_hint(sb, slot, faas_slot_state(word));
+
+            if (faas_slot_state(word) == FAAS_SLOT_IDLE
+                || faas_slot_state(word) == FAAS_SLOT_HANDED)
+            {
+                faas_slot_hint(sb, slot, faas_slot_state(word));
+            }
+
             return FAAS_DECLINED;
         }
 

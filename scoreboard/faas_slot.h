@@ -117,8 +117,8 @@ int faas_slot_take_handed(faas_scoreboard_t *sb, uint32_t version,
 /*
  * Supervisor, when worker is dead (not yet freed in its record): takes back
  * what it held in this slot: BUSY -> DRAINING, HANDED -> IDLE.  FAAS_OK when
- * something changed, else FAAS_DECLINED.  Either way the slot's hints are
- * right afterwards: a worker that died between word and hint left them wrong.
+ * something changed, else FAAS_DECLINED.  Either way no hint of the slot is
+ * missing afterwards: a worker that died between word and hint left it so.
  * With FAAS_WORKER_NONE it only mends the hints (a restarted supervisor).
  */
 int faas_slot_orphan(faas_scoreboard_t *sb, uint32_t slot, uint32_t worker);
