@@ -146,7 +146,9 @@ struct ngx_http_faas_ctx_s {
     unsigned                  over_budget:1;
     unsigned                  retried:1;
     unsigned                  queued:1;        /* it had to wait */
-    unsigned                  retrying:1;      /* freed, stock asks again */
+    unsigned                  connecting:1;    /* peer.get calls itself */
+    unsigned                  spent:1;         /* the instance takes no more
+                                                  requests after this one */
     faas_start_e              start;
     uint32_t                  retry_after;     /* seconds, 0: no header */
     const char               *cause;           /* for Proxy-Status details,
@@ -398,8 +400,8 @@ void ngx_http_faas_queue_dequeue(ngx_http_faas_ctx_t *ctx);
 /* milliseconds that ctx may still wait */
 uint64_t ngx_http_faas_queue_left_ms(ngx_http_faas_ctx_t *ctx);
 
-/* 1 when the instance in the slot that ctx holds takes no more requests */
-ngx_uint_t ngx_http_faas_queue_is_spent(ngx_http_faas_ctx_t *ctx);
+/* the slot that ctx held is another's by now, nothing was sent to it */
+void ngx_http_faas_queue_lose(ngx_http_faas_ctx_t *ctx);
 
 /* lets go of a slot whose instance is free, for whose turn it is */
 void ngx_http_faas_queue_release(ngx_http_faas_ctx_t *ctx);

@@ -450,6 +450,7 @@ static void
 ngx_http_faas_queue_hold(ngx_http_faas_ctx_t *ctx, uint32_t slot,
     uint64_t word)
 {
+    uint32_t      requests;
     uint64_t      now_us;
     faas_cell_t  *cell;
     faas_page_t  *page;
@@ -477,6 +478,14 @@ ngx_http_faas_queue_hold(ngx_http_faas_ctx_t *ctx, uint32_t slot,
     atomic_store_explicit(&s->handed_ms, now_us / 1000, memory_order_relaxed);
     ngx_http_faas_count(s->served, 1);
 
+    /* said now: when it has answered, the slot may be the next one's */
+
+    requests = atomic_load_explicit(&s->requests, memory_order_relaxed);
+
+    ctx->spent = requests
+                 && atomic_load_explicit(&s->served, memory_order_relaxed)
+                    >= requests;
+
     cell = ngx_http_faas_cell(ctx->function);
 
     ngx_http_faas_count(cell->attempts, 1);
@@ -484,19 +493,11 @@ ngx_http_faas_queue_hold(ngx_http_faas_ctx_t *ctx, uint32_t slot,
 }
 
 
-ngx_uint_t
-ngx_http_faas_queue_is_spent(ngx_http_faas_ctx_t *ctx)
+void
+ngx_http_faas_queue_lose(ngx_http_faas_ctx_t *ctx)
 {
-    uint32_t      requests;
-    faas_slot_t  *s;
-
-    s = faas_scoreboard_slot(ngx_http_faas_host.board, ctx->slot);
-
-    requests = atomic_load_explicit(&s->requests, memory_order_relaxed);
-
-    return requests
-           && atomic_load_explicit(&s->served, memory_order_relaxed)
-              >= requests;
+    ctx->holding = 0;
+    ctx->attempts--;
 }
 
 
@@ -524,6 +525,10 @@ ngx_http_faas_queue_release(ngx_http_faas_ctx_t *ctx)
     }
 
     ctx->holding = 0;
+
+    if (atomic_load(&faas_scoreboard_slot(sb, ctx->slot)->word) != ctx->word) {
+        return;
+    }
 
     other = faas_worker_longest(sb, ctx->function, ngx_http_faas_host.worker,
                                 &other_ms);

@@ -96,17 +96,17 @@ ngx_http_faas_scheduler_get(ngx_peer_connection_t *pc, void *data)
 {
     ngx_http_faas_ctx_t *ctx = data;
 
+    ngx_int_t     rc;
     faas_cell_t  *cell;
 
     pc->cached = 0;
     pc->connection = NULL;
 
-    if (ctx->holding) {
-        /* called from ngx_http_faas_scheduler_go() */
-        return ngx_http_faas_scheduler_connect(pc, ctx);
+    if (ctx->connecting) {
+        /* called from ngx_http_faas_scheduler_connect() */
+        return NGX_OK;
     }
 
-    ctx->retrying = 0;
     ctx->arrived_us = ngx_http_faas_now_us();
 
     if (ngx_http_faas_queue_resolve(ctx) != NGX_OK) {
@@ -118,9 +118,19 @@ ngx_http_faas_scheduler_get(ngx_peer_connection_t *pc, void *data)
     if (ngx_http_faas_queue_is_empty(ctx->function)
         && ngx_http_faas_queue_acquire(ctx) == NGX_OK)
     {
-        cell = ngx_http_faas_cell(ctx->function);
-        ngx_http_faas_count(cell->warm, 1);
-        return ngx_http_faas_scheduler_connect(pc, ctx);
+        rc = ngx_http_faas_scheduler_connect(pc, ctx);
+
+        if (rc == NGX_OK) {
+            cell = ngx_http_faas_cell(ctx->function);
+            ngx_http_faas_count(cell->warm, 1);
+
+            /* connected: for stock it is one that was kept */
+            return NGX_DONE;
+        }
+
+        if (rc == NGX_ERROR) {
+            return NGX_ERROR;
+        }
     }
 
     return ngx_http_faas_scheduler_wait(pc, ctx);
@@ -128,21 +138,28 @@ ngx_http_faas_scheduler_get(ngx_peer_connection_t *pc, void *data)
 
 
 /*
- * The connection to the slot that ctx holds: the one kept (NGX_DONE), or its
- * address (NGX_OK), and the execution budget begins.
+ * Connects to the slot that ctx holds, by the connection kept or a new one,
+ * and begins the execution budget.  NGX_OK; NGX_BUSY when the slot was lost
+ * meanwhile (ctx does not hold it any more); NGX_ERROR (it does).
+ *
+ * A new connection must not reach the slot's next instance.  When an instance
+ * has ended, the supervisor 1. makes the word FREE, 2. closes what is in the
+ * socket's backlog, 3. forks the next.  We 1. connect, 2. read the word: if
+ * it is still ours, we were in the backlog before it was emptied, so either
+ * this instance takes the connection, or it is closed.
  */
 
 static ngx_int_t
 ngx_http_faas_scheduler_connect(ngx_peer_connection_t *pc,
     ngx_http_faas_ctx_t *ctx)
 {
+    ngx_int_t                 rc;
     ngx_connection_t         *c;
     ngx_http_faas_address_t  *a;
 
     a = ngx_http_faas_connection_address(ctx->slot);
 
     if (a == NULL) {
-        ngx_http_faas_queue_leave(ctx, FAAS_SLOT_IDLE);
         return NGX_ERROR;
     }
 
@@ -150,23 +167,45 @@ ngx_http_faas_scheduler_connect(ngx_peer_connection_t *pc,
     pc->socklen = a->socklen;
     pc->name = &a->name;
 
+    c = ngx_http_faas_connection_take(ctx->slot,
+                                      faas_slot_generation(ctx->word),
+                                      pc->log);
+    if (c != NULL) {
+        pc->connection = c;
+        pc->cached = 1;
+
+    } else {
+        ctx->connecting = 1;
+        rc = ngx_event_connect_peer(pc);
+        ctx->connecting = 0;
+
+        if (rc != NGX_OK) {
+            /* a unix socket connects at once or not at all */
+            return NGX_ERROR;
+        }
+
+        c = pc->connection;
+
+        if (atomic_load(&faas_scoreboard_slot(ngx_http_faas_host.board,
+                                              ctx->slot)->word)
+            != ctx->word)
+        {
+            ngx_close_connection(c);
+            pc->connection = NULL;
+
+            ngx_http_faas_queue_lose(ctx);
+
+            return NGX_BUSY;
+        }
+    }
+
     ctx->timer.handler = ngx_http_faas_scheduler_timer_handler;
     ctx->timer.data = ctx;
     ctx->timer.log = ctx->request->connection->log;
 
     ngx_add_timer(&ctx->timer, ctx->limits.timeout_ms);
 
-    c = ngx_http_faas_connection_take(ctx->slot,
-                                      faas_slot_generation(ctx->word),
-                                      pc->log);
-    if (c == NULL) {
-        return NGX_OK;
-    }
-
-    pc->connection = c;
-    pc->cached = 1;
-
-    return NGX_DONE;
+    return NGX_OK;
 }
 
 
@@ -364,9 +403,21 @@ ngx_http_faas_scheduler_go(ngx_http_faas_ctx_t *ctx)
     u = r->upstream;
     placeholder = ctx->placeholder;
 
-    rc = ngx_event_connect_peer(&u->peer);
+    rc = ngx_http_faas_scheduler_connect(&u->peer, ctx);
 
-    if (rc == NGX_ERROR || rc == NGX_DECLINED || rc == NGX_BUSY) {
+    if (rc == NGX_BUSY) {
+        u->peer.connection = placeholder;
+
+        if (ngx_http_faas_queue_join(ctx) != NGX_OK) {
+            (void) ngx_http_faas_refuse(ctx, FAAS_OUTCOME_SHED,
+                                        "no memory to wait");
+            ngx_http_faas_scheduler_refused(ctx);
+        }
+
+        return;
+    }
+
+    if (rc != NGX_OK) {
 
         /* no descriptor, no memory, or a socket that is not there: stock
            finds that out on the placeholder, as a connect that failed */
@@ -411,12 +462,6 @@ ngx_http_faas_scheduler_go(ngx_http_faas_ctx_t *ctx)
     u->peer.connection = placeholder;
     ngx_http_faas_scheduler_unplace(&u->peer, ctx);
     u->peer.connection = c;
-
-    if (rc == NGX_AGAIN) {
-        /* cannot be, for unix sockets; the write event tells */
-        ngx_add_timer(c->write, u->conf->connect_timeout);
-        return;
-    }
 
     c->write->handler(c->write);
 }
@@ -613,7 +658,7 @@ ngx_http_faas_scheduler_free(ngx_peer_connection_t *pc, void *data,
                              NULL);
         ctx->maybe_started = 1;
 
-        if (ngx_http_faas_queue_is_spent(ctx)) {
+        if (ctx->spent) {
             ngx_http_faas_queue_leave(ctx, FAAS_SLOT_DRAINING);
 
         } else {
@@ -653,7 +698,6 @@ ngx_http_faas_scheduler_free(ngx_peer_connection_t *pc, void *data,
 
         ngx_http_faas_count(ngx_http_faas_cell(ctx->function)->retries, 1);
 
-        ctx->retrying = 1;
         pc->tries = 1;
         return;
     }
