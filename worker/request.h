@@ -31,6 +31,8 @@
 typedef struct {
     const char               *name;
     const char               *value;
+    size_t                    name_length;
+    size_t                    length;      /* of value */
 } response_header_t;
 
 
@@ -50,7 +52,7 @@ typedef struct {
     size_t                    size;
     uint64_t                  counted;     /* HEAD: bytes not gathered */
     int                       status;      /* 0: not set */
-    unsigned                  head:1;      /* the request is a HEAD */
+    int                       head;        /* 1: the request is a HEAD */
     unsigned                  sent:1;      /* the headers are out */
     unsigned                  lost:1;      /* the connection is */
 } response_t;

@@ -35,6 +35,9 @@
 /* of all headers of an answer, with room in one record */
 #define RESPONSE_HEADERS_SIZE  60000
 
+/* beside name and value: ": " and the line's end */
+#define RESPONSE_LINE  4
+
 #define RESPONSE_TYPE  "text/plain; charset=utf-8"
 
 
@@ -43,7 +46,9 @@ static int response_is_value(const char *value);
 static int response_add(faas_request_t *r, const char *name,
     const char *value);
 static void response_remove(faas_request_t *r, const char *name);
-static const char *response_header(faas_request_t *r, const char *name);
+static int response_is_header(const response_header_t *header,
+    const char *name);
+static int response_has_header(faas_request_t *r, const char *name);
 static int response_reserve(faas_request_t *r, size_t n);
 static int response_has_body(faas_request_t *r);
 static int response_fail(faas_request_t *r);
@@ -172,15 +177,15 @@ response_is_value(const char *value)
 static int
 response_add(faas_request_t *r, const char *name, const char *value)
 {
-    size_t              max, size;
+    size_t              max, size, name_length, length;
     response_t         *response;
     response_header_t  *header;
 
     response = &r->response;
 
-    /* ": " and the line's end */
-
-    size = strlen(name) + strlen(value) + 4;
+    name_length = strlen(name);
+    length = strlen(value);
+    size = name_length + length + RESPONSE_LINE;
 
     if (size > RESPONSE_HEADERS_SIZE - response->headers_size) {
         return FAAS_ERROR;
@@ -203,16 +208,19 @@ response_add(faas_request_t *r, const char *name, const char *value)
         response->headers_max = max;
     }
 
-    header = &response->header[response->headers];
+    name = arena_copy(&r->arena, name, name_length);
+    value = arena_copy(&r->arena, value, length);
 
-    header->name = arena_copy(&r->arena, name, strlen(name));
-    header->value = arena_copy(&r->arena, value, strlen(value));
-
-    if (header->name == NULL || header->value == NULL) {
+    if (name == NULL || value == NULL) {
         return FAAS_ERROR;
     }
 
-    response->headers++;
+    header = &response->header[response->headers++];
+    header->name = name;
+    header->value = value;
+    header->name_length = name_length;
+    header->length = length;
+
     response->headers_size += size;
 
     return FAAS_OK;
@@ -230,9 +238,9 @@ response_remove(faas_request_t *r, const char *name)
 
     for (i = 0; i < r->response.headers; i++) {
 
-        if (strcasecmp(header[i].name, name) == 0) {
-            r->response.headers_size -= strlen(header[i].name)
-                                        + strlen(header[i].value) + 4;
+        if (response_is_header(&header[i], name)) {
+            r->response.headers_size -= header[i].name_length
+                                        + header[i].length + RESPONSE_LINE;
             continue;
         }
 
@@ -243,19 +251,27 @@ response_remove(faas_request_t *r, const char *name)
 }
 
 
-static const char *
-response_header(faas_request_t *r, const char *name)
+static int
+response_is_header(const response_header_t *header, const char *name)
+{
+    return strlen(name) == header->name_length
+           && strncasecmp(header->name, name, header->name_length) == 0;
+}
+
+
+static int
+response_has_header(faas_request_t *r, const char *name)
 {
     size_t  i;
 
     for (i = 0; i < r->response.headers; i++) {
 
-        if (strcasecmp(r->response.header[i].name, name) == 0) {
-            return r->response.header[i].value;
+        if (response_is_header(&r->response.header[i], name)) {
+            return 1;
         }
     }
 
-    return NULL;
+    return 0;
 }
 
 
@@ -577,7 +593,7 @@ response_head(faas_request_t *r, int complete, uint64_t length, size_t *n)
 
     if (status == 0) {
         /* as CGI has it */
-        status = response_header(r, "Location") ? 302 : 200;
+        status = response_has_header(r, "Location") ? 302 : 200;
     }
 
     p = head;
@@ -590,25 +606,25 @@ response_head(faas_request_t *r, int complete, uint64_t length, size_t *n)
      */
 
     announce = complete && status >= 200 && status != 204 && status != 304
-               && !(response->head && response_header(r, "Content-Length"));
+               && !(response->head && response_has_header(r, "Content-Length"));
 
     for (i = 0; i < response->headers; i++) {
         header = &response->header[i];
 
         if ((announce || status == 204)
-            && strcasecmp(header->name, "Content-Length") == 0)
+            && response_is_header(header, "Content-Length"))
         {
             continue;
         }
 
-        p = stpcpy(p, header->name);
+        p = mempcpy(p, header->name, header->name_length);
         p = stpcpy(p, ": ");
-        p = stpcpy(p, header->value);
+        p = mempcpy(p, header->value, header->length);
         p = stpcpy(p, "\r\n");
     }
 
     if ((length || !complete) && status >= 200 && status != 204
-        && status != 304 && response_header(r, "Content-Type") == NULL)
+        && status != 304 && !response_has_header(r, "Content-Type"))
     {
         p = stpcpy(p, "Content-Type: " RESPONSE_TYPE "\r\n");
     }

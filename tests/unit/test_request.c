@@ -172,7 +172,8 @@ test_query_is_decoded(void **state)
 
     (void) state;
 
-    begin("QUERY_STRING", "a=1&b=x+y%20z&c=&d&a=2&%65=f&g=%00h&&=no&i=%4&j=%zz");
+    begin("QUERY_STRING",
+          "a=1&b=x+y%20z&c=&d&a=2&%65=f&g=%00h&&=no&i=%4&j=%zz");
 
     assert_string_equal(faas_query(r, "a", NULL), "1");
     assert_string_equal(faas_query(r, "b", &n), "x y z");
