@@ -41,7 +41,9 @@ static int pool_start_one(function_t *f, version_t *v);
 static void pool_retire(function_t *f, uint32_t n);
 static slot_t *pool_longest_idle(function_t *f);
 static void pool_offer(slot_t *s, uint64_t word);
+static int pool_is_spent(const slot_t *s);
 static int pool_is_superseded(const slot_t *s);
+static uint32_t pool_requests(const faas_limits_t *l);
 static void pool_look(void *data);
 static uint32_t pool_look_at(slot_t *s);
 static void pool_look_draining(slot_t *s, uint64_t word);
@@ -374,8 +376,8 @@ pool_start_one(function_t *f, version_t *v)
 
     atomic_store(&s->sh->pid, 0);
     atomic_store(&s->sh->inner_pid, 0);
-    atomic_store(&s->sh->requests, f->limits.mode == FAAS_MODE_ONESHOT
-                                   ? 1 : f->limits.max_requests);
+    atomic_store(&s->sh->requests, pool_requests(&f->limits));
+    s->timeout_ms = f->limits.timeout_ms;
     atomic_store(&s->sh->cold, f->cold ? FAAS_START_ZYGOTE
                                        : FAAS_START_COLD);
 
@@ -641,11 +643,36 @@ pool_offer(slot_t *s, uint64_t word)
 }
 
 
+/* has it served all the requests that it will ever serve? */
+
+static int
+pool_is_spent(const slot_t *s)
+{
+    return atomic_load(&s->sh->requests) == 1
+           && atomic_load(&s->page->begun) != s->base;
+}
+
+
+/* of another version, or started with what a reload has changed since */
+
 static int
 pool_is_superseded(const slot_t *s)
 {
+    const faas_limits_t  *l;
+
+    l = &s->version->function->limits;
+
     return supervisor.draining
-           || atomic_load(&s->version->sh->state) != FAAS_VERSION_READY;
+           || atomic_load(&s->version->sh->state) != FAAS_VERSION_READY
+           || atomic_load(&s->sh->requests) != pool_requests(l)
+           || (s->timeout_ms != 0 && s->timeout_ms != l->timeout_ms);
+}
+
+
+static uint32_t
+pool_requests(const faas_limits_t *l)
+{
+    return l->mode == FAAS_MODE_ONESHOT ? 1 : l->max_requests;
 }
 
 
@@ -691,8 +718,12 @@ pool_freed(version_t *v, uint32_t slot, uint64_t generation)
         return;
     }
 
+    /* a FREE may be as old as the connection whose end it tells of: since
+       then the instance may have begun, or served its last */
+
     if (faas_slot_state(word) != FAAS_SLOT_DRAINING
-        || atomic_load(&s->page->begun) != atomic_load(&s->page->ended))
+        || atomic_load(&s->page->begun) != atomic_load(&s->page->ended)
+        || pool_is_spent(s))
     {
         return;
     }
@@ -905,7 +936,7 @@ pool_look_draining(slot_t *s, uint64_t word)
         return;
     }
 
-    if (now - s->draining_ms >= POOL_NUDGE_MS) {
+    if (now - s->draining_ms >= POOL_NUDGE_MS && !pool_is_spent(s)) {
         slot_nudge(s);
     }
 }

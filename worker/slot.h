@@ -40,6 +40,7 @@ struct slot_s {
     int32_t                   inner_pid;     /* 0: not told yet */
     uint64_t                  forked_us;
     uint64_t                  base;          /* page's ended at the start */
+    uint32_t                  timeout_ms;    /* it was told, 0: not known */
     uint64_t                  draining_ms;   /* first seen DRAINING */
     uint64_t                  overdue_ms;    /* handed_ms that was seen over
                                                 its budget */
