@@ -31,10 +31,12 @@ SUPERVISOR := worker/main.c worker/keeper.c worker/supervisor.c \
               worker/routes.c worker/settings.c worker/policy.c \
               worker/backoff.c worker/loop.c worker/log.c \
               worker/deposit.c worker/watch.c worker/store.c \
-              worker/elf_check.c worker/message.c
+              worker/elf_check.c worker/elf_dynamic.c \
+              worker/elf_file.c worker/message.c
 ZYGOTE     := worker/zygote.c worker/init.c worker/family.c worker/fds.c \
               worker/sandbox.c worker/environment.c worker/title.c \
               worker/template.c worker/sibling.c worker/descriptor.c \
+              worker/hugepages.c \
               worker/instance.c worker/request.c worker/pairs.c \
               worker/body.c worker/response.c worker/output.c \
               worker/arena.c worker/message.c scoreboard/faas_control.c

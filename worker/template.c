@@ -16,6 +16,7 @@
 #include "descriptor.h"
 #include "faas_scoreboard.h"
 #include "fds.h"
+#include "hugepages.h"
 #include "instance.h"
 #include "sandbox.h"
 #include "sibling.h"
@@ -84,6 +85,8 @@ template_run(template_t *template)
     template_check_threads(template);
 
     template_unlimit_time();
+
+    (void) hugepages_collapse();
 
     /* what is in a buffer now, each instance would write again */
 

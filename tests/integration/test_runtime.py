@@ -204,6 +204,48 @@ def test_messages_out_of_form_end_template_and_init(zygote, version):
     assert version.init.receive() is None
 
 
+TABLES = """
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+static char *dense, *sparse;
+static int init(void) {
+    size_t  i, n = 32 << 20;
+    dense = malloc(n);
+    sparse = mmap(0, n, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS, -1,
+                  0);
+    if (dense == NULL || sparse == MAP_FAILED) { return -1; }
+    memset(dense, 7, n);
+    for (i = 0; i < n; i += 8192) { sparse[i] = 1; }
+    return 0;
+}
+"""
+
+
+@pytest.mark.skipif("[never]" in pathlib.Path(
+    "/sys/kernel/mm/transparent_hugepage/enabled").read_text()
+    or tuple(map(int, re.findall(r"\d+", os.uname().release)[:2])) < (6, 1),
+    reason="the kernel does not do it")
+def test_large_tables_are_in_huge_pages(zygote):
+    """What init() filled, and not what it left empty."""
+
+    version = zygote.version("#include <faas.h>\n" + TABLES + """
+        static int handler(faas_request_t *r) {
+            size_t i, sum = 0;
+            for (i = 0; i < 32 << 20; i++) { sum += dense[i] + sparse[i]; }
+            return faas_printf(r, "%zu", sum);
+        }
+        FAAS_FUNCTION(.handler = handler, .init = init)""",
+                             flags=["-Wno-sign-compare"])
+    version.loaded()
+    kib = dict(re.findall(r"(\w+): +(\d+) kB", pathlib.Path(
+        "/proc/%d/smaps_rollup" % version.template_pid).read_text()))
+    assert 28 << 10 <= int(kib["AnonHugePages"]) <= 32 << 10
+    if not harness.ASAN:
+        assert int(kib["Anonymous"]) < 52 << 10
+    assert ask(version.fork()).body == b"%d" % (7 * (32 << 20) + 4096)
+
+
 # -- instances ----------------------------------------------------------------
 
 def test_state_survives_between_calls(slot):
