@@ -123,11 +123,11 @@ typedef struct {
 
 /* defines the descriptor of this shared object; no semicolon is needed */
 #define FAAS_FUNCTION(...)                                                    \
-    FAAS_DESCRIPTOR_LINKAGE const faas_descriptor_t faas_function;              \
+    FAAS_DESCRIPTOR_LINKAGE const faas_descriptor_t faas_function;            \
     _Pragma("GCC diagnostic push")                                            \
     _Pragma("GCC diagnostic ignored \"-Wmissing-field-initializers\"")        \
-    const faas_descriptor_t faas_function = {                                   \
-        .abi = FAAS_ABI, .size = (uint32_t) sizeof(faas_descriptor_t),          \
+    const faas_descriptor_t faas_function = {                                 \
+        .abi = FAAS_ABI, .size = (uint32_t) sizeof(faas_descriptor_t),        \
         __VA_ARGS__                                                           \
     };                                                                        \
     _Pragma("GCC diagnostic pop")
@@ -202,12 +202,13 @@ FAAS_EXPORT void *faas_alloc(faas_request_t *r, size_t n);
 
 /* -- the response ---------------------------------------------------------- */
 
-/* 100 to 599, before the first byte of the body is flushed; default 200 */
+/* 100 to 599, before the first byte of the body is flushed; default 200, or
+   302 when a Location was set */
 FAAS_EXPORT int faas_status(faas_request_t *r, int status);
 
 /* replaces a header of that name; value NULL removes it.  Fails after the
-   headers were sent, on a name that is no token, and on control bytes in the
-   value (no header can be injected). */
+   headers were sent, on a name that is no token or is Status, on control bytes
+   in the value (no header can be injected), and beyond 60000 bytes of all. */
 FAAS_EXPORT int faas_header_set(faas_request_t *r, const char *name,
     const char *value);
 
@@ -218,7 +219,9 @@ FAAS_EXPORT int faas_header_add(faas_request_t *r, const char *name,
 /*
  * Write to the body.  Up to 64 KiB are gathered, so that headers can still
  * be set, and Content-Length is known for small answers; beyond that it is
- * sent as it comes.  Negative when the connection to nginx is lost.
+ * sent as it comes.  Negative when the connection to nginx is lost.  A body
+ * without a Content-Type is text/plain; charset=utf-8.  To a HEAD, and with
+ * 204 and 304, no body is sent.
  */
 FAAS_EXPORT int faas_write(faas_request_t *r, const void *data, size_t n);
 FAAS_EXPORT int faas_printf(faas_request_t *r, const char *format, ...)
