@@ -18,89 +18,18 @@
  */
 
 
-#include <elf.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "elf_check.h"
+#include "elf_file.h"
 
 
-#if defined(__x86_64__)
-#define ELF_MACHINE   EM_X86_64
-#define ELF_RELATIVE  R_X86_64_RELATIVE
-#elif defined(__aarch64__)
-#define ELF_MACHINE   EM_AARCH64
-#define ELF_RELATIVE  R_AARCH64_RELATIVE
-#elif defined(__riscv) && __riscv_xlen == 64
-#define ELF_MACHINE   EM_RISCV
-#define ELF_RELATIVE  R_RISCV_RELATIVE
-#elif defined(__powerpc64__)
-#define ELF_MACHINE   EM_PPC64
-#define ELF_RELATIVE  R_PPC64_RELATIVE
-#elif defined(__s390x__)
-#define ELF_MACHINE   EM_S390
-#define ELF_RELATIVE  R_390_RELATIVE
-#else
-#error "the ELF machine of this platform is not known here"
-#endif
-
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-#define ELF_DATA      ELFDATA2LSB
-#else
-#define ELF_DATA      ELFDATA2MSB
-#endif
-
-#define ELF_SYMBOL        "faas_function"
-#define ELF_SYMBOL_SIZE   16           /* abi, size, handler */
-
-#define ELF_MAX_SEGMENTS  256
-#define ELF_MAX_ADDRESS   (UINT64_C(1) << 47)
-#define ELF_CHUNK         4096         /* bytes of a table read at once */
-#define ELF_PAGE          4096
-
-
-/* the one file that is being checked, on the stack of elf_check() */
-
-typedef struct {
-    int                       fd;
-    uint64_t                  size;
-    char                     *why;
-
-    Elf64_Ehdr                head;
-    Elf64_Phdr                segment[ELF_MAX_SEGMENTS];
-    const Elf64_Phdr         *dynamic;
-
-    /* the dynamic section: of each tag the value that came last, as the
-       loader takes it; 0: absent */
-
-    uint64_t                  tag[DT_NUM];
-    uint64_t                  gnu_hash;
-    uint64_t                  versym;
-    uint64_t                  flags_1;
-    uint64_t                  relatives;   /* relocations at the beginning
-                                              that are relative */
-
-    uint64_t                  symtab;      /* offset in the file */
-    uint64_t                  strtab;      /* likewise */
-    uint64_t                  nsymbols;
-    unsigned int              described;   /* 1: faas_function is there */
-} elf_t;
-
-
-/* a table of fixed entries that the loader walks */
-
-typedef struct {
-    const char               *name;
-    unsigned int              address;     /* DT_ */
-    unsigned int              size;        /* DT_, in bytes */
-    unsigned int              entry;       /* bytes */
-} elf_table_t;
+/* the least that segments are aligned to */
+#define ELF_PAGE  4096
 
 
 typedef struct {
@@ -109,48 +38,17 @@ typedef struct {
 } elf_machine_t;
 
 
-/* looks at one entry of a table; 0, or -1 with why */
-typedef int (*elf_entry_pt)(elf_t *e, const void *entry, uint64_t i);
-
-
-static int elf_head(elf_t *e);
-static int elf_no_elf(elf_t *e, const unsigned char *p, size_t n);
-static int elf_foreign(elf_t *e, const unsigned char *p);
-static int elf_type(elf_t *e);
-static const char *elf_machine_name(uint16_t machine, char *buf, size_t n);
-static int elf_segments(elf_t *e);
-static int elf_segment(elf_t *e, unsigned int i);
-static int elf_load_segment(elf_t *e, unsigned int i, uint64_t *end);
-static int elf_sections(elf_t *e);
-static int elf_section(elf_t *e, const void *entry, uint64_t i);
-static int elf_dynamic(elf_t *e);
-static int elf_dynamic_entry(elf_t *e, const void *entry, uint64_t i);
-static int elf_string_entry(elf_t *e, const void *entry, uint64_t i);
-static int elf_strings(elf_t *e);
-static int elf_tables(elf_t *e);
-static int elf_functions(elf_t *e);
-static int elf_hash(elf_t *e);
-static int elf_hash_value(elf_t *e, const void *entry, uint64_t i);
-static int elf_gnu_hash(elf_t *e);
-static int elf_symbols(elf_t *e);
-static int elf_symbol(elf_t *e, const void *entry, uint64_t i);
-static int elf_symbol_is_named(elf_t *e, const Elf64_Sym *symbol);
-static int elf_relocations(elf_t *e);
-static int elf_relocation(elf_t *e, const void *entry, uint64_t i);
-static int elf_each(elf_t *e, uint64_t offset, uint64_t n, size_t size,
-    elf_entry_pt look);
-static int elf_read(elf_t *e, uint64_t offset, void *buf, size_t n);
-static int elf_in_file(const elf_t *e, uint64_t offset, uint64_t n);
-static int elf_is_mapped(const elf_t *e, uint64_t address, uint64_t n,
-    uint32_t flags);
-static int elf_offset(const elf_t *e, uint64_t address, uint64_t n,
-    uint64_t *offset);
-static int elf_why(elf_t *e, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-
-
-/* what elf_each() says when it was told to stop */
-#define ELF_FOUND  1
+static int elf_check_head(elf_t *e);
+static int elf_check_kind(elf_t *e, const unsigned char *p, size_t n);
+static int elf_check_machine(elf_t *e, const unsigned char *p);
+static const char *elf_check_machine_name(uint16_t machine, char *buf,
+    size_t n);
+static int elf_check_type(elf_t *e);
+static int elf_check_segments(elf_t *e);
+static int elf_check_load_segment(elf_t *e, unsigned int i, uint64_t *end);
+static int elf_check_segment(elf_t *e, unsigned int i);
+static int elf_check_sections(elf_t *e);
+static int elf_check_section(elf_t *e, const void *entry, uint64_t i);
 
 
 static const elf_machine_t  elf_machine[] = {
@@ -177,19 +75,6 @@ static const elf_machine_t  elf_machine[] = {
 #define ELF_MACHINES  (sizeof(elf_machine) / sizeof(elf_machine[0]))
 
 
-static const elf_table_t  elf_table[] = {
-    { "relocations", DT_RELA, DT_RELASZ, sizeof(Elf64_Rela) },
-    { "jump relocations", DT_JMPREL, DT_PLTRELSZ, sizeof(Elf64_Rela) },
-    { "constructors", DT_INIT_ARRAY, DT_INIT_ARRAYSZ, sizeof(Elf64_Addr) },
-    { "destructors", DT_FINI_ARRAY, DT_FINI_ARRAYSZ, sizeof(Elf64_Addr) },
-#ifdef DT_RELR
-    { "relative relocations", DT_RELR, DT_RELRSZ, sizeof(Elf64_Relr) }
-#endif
-};
-
-#define ELF_TABLES  (sizeof(elf_table) / sizeof(elf_table[0]))
-
-
 int
 elf_check(int fd, char *why)
 {
@@ -211,17 +96,10 @@ elf_check(int fd, char *why)
 
     e.size = (uint64_t) st.st_size;
 
-    if (elf_head(&e) != 0
-        || elf_segments(&e) != 0
-        || elf_sections(&e) != 0
-        || elf_dynamic(&e) != 0
-        || elf_strings(&e) != 0
-        || elf_tables(&e) != 0
-        || elf_functions(&e) != 0
-        || elf_hash(&e) != 0
-        || elf_gnu_hash(&e) != 0
-        || elf_symbols(&e) != 0
-        || elf_relocations(&e) != 0)
+    if (elf_check_head(&e) != 0
+        || elf_check_segments(&e) != 0
+        || elf_check_sections(&e) != 0
+        || elf_dynamic_check(&e) != 0)
     {
         return -1;
     }
@@ -231,7 +109,7 @@ elf_check(int fd, char *why)
 
 
 static int
-elf_head(elf_t *e)
+elf_check_head(elf_t *e)
 {
     size_t          n;
     unsigned char   head[sizeof(Elf64_Ehdr)];
@@ -247,7 +125,7 @@ elf_head(elf_t *e)
     }
 
     if (n < SELFMAG || memcmp(head, ELFMAG, SELFMAG) != 0) {
-        return elf_no_elf(e, head, n);
+        return elf_check_kind(e, head, n);
     }
 
     if (n < sizeof(head)) {
@@ -255,13 +133,13 @@ elf_head(elf_t *e)
                        PRIu64, sizeof(head), e->size);
     }
 
-    if (elf_foreign(e, head) != 0) {
+    if (elf_check_machine(e, head) != 0) {
         return -1;
     }
 
     memcpy(&e->head, head, sizeof(Elf64_Ehdr));
 
-    if (elf_type(e) != 0) {
+    if (elf_check_type(e) != 0) {
         return -1;
     }
 
@@ -280,7 +158,7 @@ elf_head(elf_t *e)
 /* says what it is instead, as far as that is a mistake easily made */
 
 static int
-elf_no_elf(elf_t *e, const unsigned char *p, size_t n)
+elf_check_kind(elf_t *e, const unsigned char *p, size_t n)
 {
     size_t  i;
 
@@ -326,7 +204,7 @@ elf_no_elf(elf_t *e, const unsigned char *p, size_t n)
 /* the identification, and a machine that is not this one */
 
 static int
-elf_foreign(elf_t *e, const unsigned char *p)
+elf_check_machine(elf_t *e, const unsigned char *p)
 {
     int          little;
     char         ours[32], theirs[32];
@@ -344,19 +222,19 @@ elf_foreign(elf_t *e, const unsigned char *p)
     }
 
     machine = (uint16_t) (little ? p[18] | p[19] << 8 : p[18] << 8 | p[19]);
-    name = elf_machine_name(machine, theirs, sizeof(theirs));
+    name = elf_check_machine_name(machine, theirs, sizeof(theirs));
 
     if (p[EI_CLASS] != ELFCLASS64) {
         return elf_why(e, "a 32-bit object for %s, this machine needs 64-bit"
                        " for %s", name,
-                       elf_machine_name(ELF_MACHINE, ours, sizeof(ours)));
+                       elf_check_machine_name(ELF_MACHINE, ours, sizeof(ours)));
     }
 
     if (machine != ELF_MACHINE || p[EI_DATA] != ELF_DATA) {
         return elf_why(e, "an object for %s%s, this machine is %s", name,
                        (p[EI_DATA] == ELF_DATA) ? ""
                        : " in the other byte order",
-                       elf_machine_name(ELF_MACHINE, ours, sizeof(ours)));
+                       elf_check_machine_name(ELF_MACHINE, ours, sizeof(ours)));
     }
 
     if (p[EI_OSABI] != ELFOSABI_SYSV && p[EI_OSABI] != ELFOSABI_GNU) {
@@ -374,7 +252,7 @@ elf_foreign(elf_t *e, const unsigned char *p)
 
 
 static const char *
-elf_machine_name(uint16_t machine, char *buf, size_t n)
+elf_check_machine_name(uint16_t machine, char *buf, size_t n)
 {
     size_t  i;
 
@@ -391,7 +269,7 @@ elf_machine_name(uint16_t machine, char *buf, size_t n)
 
 
 static int
-elf_type(elf_t *e)
+elf_check_type(elf_t *e)
 {
     switch (e->head.e_type) {
 
@@ -417,7 +295,7 @@ elf_type(elf_t *e)
 
 
 static int
-elf_segments(elf_t *e)
+elf_check_segments(elf_t *e)
 {
     uint64_t      n, end;
     unsigned int  i;
@@ -449,7 +327,7 @@ elf_segments(elf_t *e)
 
     for (i = 0; i < n; i++) {
         if (e->segment[i].p_type == PT_LOAD
-            && elf_load_segment(e, i, &end) != 0)
+            && elf_check_load_segment(e, i, &end) != 0)
         {
             return -1;
         }
@@ -460,7 +338,7 @@ elf_segments(elf_t *e)
     }
 
     for (i = 0; i < n; i++) {
-        if (elf_segment(e, i) != 0) {
+        if (elf_check_segment(e, i) != 0) {
             return -1;
         }
     }
@@ -476,7 +354,7 @@ elf_segments(elf_t *e)
 /* *end: where the one before ends in memory */
 
 static int
-elf_load_segment(elf_t *e, unsigned int i, uint64_t *end)
+elf_check_load_segment(elf_t *e, unsigned int i, uint64_t *end)
 {
     const Elf64_Phdr  *p;
 
@@ -519,7 +397,7 @@ elf_load_segment(elf_t *e, unsigned int i, uint64_t *end)
 
 
 static int
-elf_segment(elf_t *e, unsigned int i)
+elf_check_segment(elf_t *e, unsigned int i)
 {
     uint64_t           n, offset;
     const Elf64_Phdr  *p;
@@ -601,7 +479,7 @@ elf_segment(elf_t *e, unsigned int i)
 
 
 static int
-elf_sections(elf_t *e)
+elf_check_sections(elf_t *e)
 {
     uint64_t    n;
     Elf64_Shdr  first, names;
@@ -642,7 +520,9 @@ elf_sections(elf_t *e)
         }
     }
 
-    if (elf_each(e, e->head.e_shoff, n, sizeof(Elf64_Shdr), elf_section) != 0)
+    if (elf_each(e, e->head.e_shoff, n, sizeof(Elf64_Shdr),
+                 elf_check_section)
+        != 0)
     {
         return -1;
     }
@@ -677,7 +557,7 @@ elf_sections(elf_t *e)
 
 
 static int
-elf_section(elf_t *e, const void *entry, uint64_t i)
+elf_check_section(elf_t *e, const void *entry, uint64_t i)
 {
     const Elf64_Shdr  *s;
 
@@ -694,679 +574,4 @@ elf_section(elf_t *e, const void *entry, uint64_t i)
     }
 
     return 0;
-}
-
-
-static int
-elf_dynamic(elf_t *e)
-{
-    int  rc;
-
-    rc = elf_each(e, e->dynamic->p_offset,
-                  e->dynamic->p_filesz / sizeof(Elf64_Dyn), sizeof(Elf64_Dyn),
-                  elf_dynamic_entry);
-
-    if (rc == -1) {
-        return -1;
-    }
-
-    if (rc != ELF_FOUND) {
-        return elf_why(e, "damaged: the dynamic section has no end");
-    }
-
-    if (e->flags_1 & DF_1_PIE) {
-        return elf_why(e, "an executable, not a shared object: link it with"
-                       " cc -shared");
-    }
-
-    if (e->tag[DT_SYMTAB] == 0 || e->tag[DT_STRTAB] == 0
-        || (e->gnu_hash == 0 && e->tag[DT_HASH] == 0))
-    {
-        return elf_why(e, "damaged: the dynamic section names no symbols,"
-                       " strings or hash table");
-    }
-
-    if (e->tag[DT_SYMENT] != sizeof(Elf64_Sym)
-        || (e->tag[DT_RELA] != 0
-            && e->tag[DT_RELAENT] != sizeof(Elf64_Rela))
-        || (e->tag[DT_JMPREL] != 0 && e->tag[DT_PLTREL] != DT_RELA)
-        || e->tag[DT_REL] != 0)
-    {
-        return elf_why(e, "damaged: sizes of entries in the dynamic section");
-    }
-
-    return 0;
-}
-
-
-static int
-elf_dynamic_entry(elf_t *e, const void *entry, uint64_t i)
-{
-    const Elf64_Dyn  *d;
-
-    (void) i;
-
-    d = entry;
-
-    switch (d->d_tag) {
-
-    case DT_NULL:
-        return ELF_FOUND;
-
-    case DT_GNU_HASH:
-        e->gnu_hash = d->d_un.d_ptr;
-        break;
-
-    case DT_VERSYM:
-        e->versym = d->d_un.d_ptr;
-        break;
-
-    case DT_RELACOUNT:
-        e->relatives = d->d_un.d_val;
-        break;
-
-    case DT_FLAGS_1:
-        e->flags_1 = d->d_un.d_val;
-        break;
-
-    default:
-        if (d->d_tag > 0 && d->d_tag < DT_NUM) {
-            e->tag[d->d_tag] = d->d_un.d_val;
-        }
-
-        break;
-    }
-
-    return 0;
-}
-
-
-/* the string table, and what the dynamic section takes from it */
-
-static int
-elf_strings(elf_t *e)
-{
-    int       rc;
-    char      last;
-    uint64_t  n;
-
-    n = e->tag[DT_STRSZ];
-
-    if (n == 0 || elf_offset(e, e->tag[DT_STRTAB], n, &e->strtab) != 0) {
-        return elf_why(e, "damaged: the string table is not inside the"
-                       " segments");
-    }
-
-    if (elf_read(e, e->strtab + n - 1, &last, 1) != 0) {
-        return -1;
-    }
-
-    if (last != '\0') {
-        return elf_why(e, "damaged: the string table does not end with a"
-                       " zero");
-    }
-
-    rc = elf_each(e, e->dynamic->p_offset,
-                  e->dynamic->p_filesz / sizeof(Elf64_Dyn), sizeof(Elf64_Dyn),
-                  elf_string_entry);
-
-    return (rc == -1) ? -1 : 0;
-}
-
-
-static int
-elf_string_entry(elf_t *e, const void *entry, uint64_t i)
-{
-    const Elf64_Dyn  *d;
-
-    d = entry;
-
-    switch (d->d_tag) {
-
-    case DT_NULL:
-        return ELF_FOUND;
-
-    case DT_NEEDED:
-    case DT_SONAME:
-    case DT_RPATH:
-    case DT_RUNPATH:
-    case DT_AUXILIARY:
-    case DT_FILTER:
-        if (d->d_un.d_val >= e->tag[DT_STRSZ]) {
-            return elf_why(e, "damaged: entry %" PRIu64 " of the dynamic"
-                           " section names no string", i);
-        }
-
-        break;
-
-    default:
-        break;
-    }
-
-    return 0;
-}
-
-
-static int
-elf_tables(elf_t *e)
-{
-    size_t              i;
-    uint64_t            n, address, offset;
-    const elf_table_t  *t;
-
-    for (i = 0; i < ELF_TABLES; i++) {
-        t = &elf_table[i];
-
-        address = e->tag[t->address];
-        n = e->tag[t->size];
-
-        if (address == 0 || n == 0) {
-            continue;
-        }
-
-        if (n % t->entry != 0 || elf_offset(e, address, n, &offset) != 0) {
-            return elf_why(e, "damaged: the table of %s is not inside the"
-                           " segments", t->name);
-        }
-    }
-
-    return 0;
-}
-
-
-/* what is called at load and unload */
-
-static int
-elf_functions(elf_t *e)
-{
-    size_t  i;
-
-    static const int  tag[] = { DT_INIT, DT_FINI };
-
-    for (i = 0; i < 2; i++) {
-        if (e->tag[tag[i]] != 0
-            && !elf_is_mapped(e, e->tag[tag[i]], 1, PF_X))
-        {
-            return elf_why(e, "damaged: the %s function is not inside the"
-                           " code", (tag[i] == DT_INIT) ? "init" : "fini");
-        }
-    }
-
-    return 0;
-}
-
-
-static int
-elf_hash(elf_t *e)
-{
-    uint64_t  n, offset;
-    uint32_t  head[2];             /* buckets, chains (one for each symbol) */
-
-    if (e->tag[DT_HASH] == 0) {
-        return 0;
-    }
-
-    if (elf_offset(e, e->tag[DT_HASH], sizeof(head), &offset) != 0) {
-        goto damaged;
-    }
-
-    if (elf_read(e, offset, head, sizeof(head)) != 0) {
-        return -1;
-    }
-
-    n = (uint64_t) head[0] + head[1];
-
-    if (head[0] == 0
-        || elf_offset(e, e->tag[DT_HASH], (n + 2) * sizeof(uint32_t), &offset)
-           != 0)
-    {
-        goto damaged;
-    }
-
-    e->nsymbols = head[1];
-
-    return elf_each(e, offset + sizeof(head), n, sizeof(uint32_t),
-                    elf_hash_value);
-
-damaged:
-
-    return elf_why(e, "damaged: the hash table is not inside the segments");
-}
-
-
-static int
-elf_hash_value(elf_t *e, const void *entry, uint64_t i)
-{
-    uint32_t  value;
-
-    (void) i;
-
-    memcpy(&value, entry, sizeof(value));
-
-    if (value != 0 && value >= e->nsymbols) {
-        return elf_why(e, "damaged: the hash table names no symbol");
-    }
-
-    return 0;
-}
-
-
-/*
- * nbuckets, first symbol, words of the bloom filter, its shift; the filter;
- * the buckets; a word for each symbol from the first on, of which bit 0 tells
- * the last one of a chain.  All chains end at the latest where the one that
- * begins last does, and there the symbols end too.
- */
-
-static int
-elf_gnu_hash(elf_t *e)
-{
-    size_t    i, count;
-    uint32_t  head[4], last, chunk[ELF_CHUNK / sizeof(uint32_t)];
-    uint64_t  n, done, address, offset;
-
-    if (e->gnu_hash == 0) {
-        return 0;
-    }
-
-    if (elf_offset(e, e->gnu_hash, sizeof(head), &offset) != 0) {
-        goto damaged;
-    }
-
-    if (elf_read(e, offset, head, sizeof(head)) != 0) {
-        return -1;
-    }
-
-    if (head[0] == 0 || head[2] == 0 || (head[2] & (head[2] - 1)) != 0
-        || head[3] >= 64)
-    {
-        goto damaged;
-    }
-
-    address = e->gnu_hash + sizeof(head) + (uint64_t) head[2] * 8;
-    n = (uint64_t) head[0] * sizeof(uint32_t);
-
-    if (elf_offset(e, e->gnu_hash, address - e->gnu_hash + n, &offset) != 0
-        || elf_offset(e, address, n, &offset) != 0)
-    {
-        goto damaged;
-    }
-
-    last = 0;
-
-    for (done = 0; done < head[0]; done += count) {
-        count = sizeof(chunk) / sizeof(uint32_t);
-
-        if (count > head[0] - done) {
-            count = (size_t) (head[0] - done);
-        }
-
-        if (elf_read(e, offset + done * sizeof(uint32_t), chunk,
-                     count * sizeof(uint32_t))
-            != 0)
-        {
-            return -1;
-        }
-
-        for (i = 0; i < count; i++) {
-
-            if (chunk[i] != 0 && chunk[i] < head[1]) {
-                goto damaged;
-            }
-
-            if (chunk[i] > last) {
-                last = chunk[i];
-            }
-        }
-    }
-
-    if (last == 0) {
-
-        /* nothing is exported */
-
-        if (head[1] > e->nsymbols) {
-            e->nsymbols = head[1];
-        }
-
-        return 0;
-    }
-
-    address += n + (uint64_t) (last - head[1]) * sizeof(uint32_t);
-
-    do {
-        if (elf_offset(e, address, sizeof(uint32_t), &offset) != 0) {
-            goto damaged;
-        }
-
-        if (elf_read(e, offset, chunk, sizeof(uint32_t)) != 0) {
-            return -1;
-        }
-
-        address += sizeof(uint32_t);
-        last++;
-
-    } while (!(chunk[0] & 1));
-
-    if (last > e->nsymbols) {
-        e->nsymbols = last;
-    }
-
-    return 0;
-
-damaged:
-
-    return elf_why(e, "damaged: the GNU hash table is not inside the"
-                   " segments");
-}
-
-
-static int
-elf_symbols(elf_t *e)
-{
-    uint64_t  offset;
-
-    if (elf_offset(e, e->tag[DT_SYMTAB], e->nsymbols * sizeof(Elf64_Sym),
-                   &e->symtab)
-        != 0)
-    {
-        return elf_why(e, "damaged: the symbol table is not inside the"
-                       " segments");
-    }
-
-    if (e->versym != 0
-        && elf_offset(e, e->versym, e->nsymbols * sizeof(Elf64_Half), &offset)
-           != 0)
-    {
-        return elf_why(e, "damaged: the symbols' versions are not inside the"
-                       " segments");
-    }
-
-    if (elf_each(e, e->symtab, e->nsymbols, sizeof(Elf64_Sym), elf_symbol)
-        != 0)
-    {
-        return -1;
-    }
-
-    if (!e->described) {
-        return elf_why(e, "no descriptor: the symbol " ELF_SYMBOL " is not"
-                       " exported, FAAS_FUNCTION(...) defines it");
-    }
-
-    return 0;
-}
-
-
-static int
-elf_symbol(elf_t *e, const void *entry, uint64_t i)
-{
-    int               rc;
-    const Elf64_Sym  *s;
-
-    s = entry;
-
-    if (s->st_name >= e->tag[DT_STRSZ]) {
-        return elf_why(e, "damaged: symbol %" PRIu64 " has no name", i);
-    }
-
-    if (s->st_shndx == SHN_UNDEF || s->st_name == 0) {
-        return 0;
-    }
-
-    rc = elf_symbol_is_named(e, s);
-
-    if (rc != ELF_FOUND) {
-        return rc;
-    }
-
-    if (ELF64_ST_TYPE(s->st_info) != STT_OBJECT
-        || ELF64_ST_BIND(s->st_info) == STB_LOCAL
-        || s->st_shndx == SHN_ABS)
-    {
-        return elf_why(e, "no descriptor: " ELF_SYMBOL " is not an exported"
-                       " object, FAAS_FUNCTION(...) defines one");
-    }
-
-    if (s->st_size < ELF_SYMBOL_SIZE) {
-        return elf_why(e, "no descriptor: " ELF_SYMBOL " has %" PRIu64
-                       " bytes only", (uint64_t) s->st_size);
-    }
-
-    if (!elf_is_mapped(e, s->st_value, s->st_size, 0)) {
-        return elf_why(e, "damaged: " ELF_SYMBOL " is not inside the"
-                       " segments");
-    }
-
-    e->described = 1;
-
-    return 0;
-}
-
-
-static int
-elf_symbol_is_named(elf_t *e, const Elf64_Sym *symbol)
-{
-    char  name[sizeof(ELF_SYMBOL)];
-
-    if (e->tag[DT_STRSZ] - symbol->st_name < sizeof(name)) {
-        return 0;
-    }
-
-    if (elf_read(e, e->strtab + symbol->st_name, name, sizeof(name)) != 0) {
-        return -1;
-    }
-
-    return (memcmp(name, ELF_SYMBOL, sizeof(name)) == 0) ? ELF_FOUND : 0;
-}
-
-
-static int
-elf_relocations(elf_t *e)
-{
-    size_t    i;
-    uint64_t  n, offset;
-
-    /* the first two tables are relocations */
-
-    for (i = 0; i < 2; i++) {
-        n = e->tag[elf_table[i].size] / sizeof(Elf64_Rela);
-
-        if (e->tag[elf_table[i].address] == 0) {
-            n = 0;
-        }
-
-        if (i == 1) {
-            e->relatives = 0;
-
-        } else if (e->relatives > n) {
-            return elf_why(e, "damaged: fewer relocations than counted");
-        }
-
-        if (n == 0) {
-            continue;
-        }
-
-        if (elf_offset(e, e->tag[elf_table[i].address],
-                       n * sizeof(Elf64_Rela), &offset)
-            != 0)
-        {
-            return elf_why(e, "damaged: the table of %s is not inside the"
-                           " segments", elf_table[i].name);
-        }
-
-        if (elf_each(e, offset, n, sizeof(Elf64_Rela), elf_relocation) != 0) {
-            return -1;
-        }
-    }
-
-    return 0;
-}
-
-
-static int
-elf_relocation(elf_t *e, const void *entry, uint64_t i)
-{
-    const Elf64_Rela  *r;
-
-    r = entry;
-
-    if (i < e->relatives && ELF64_R_TYPE(r->r_info) != ELF_RELATIVE) {
-        return elf_why(e, "damaged: relocation %" PRIu64 " is not relative",
-                       i);
-    }
-
-    /* type 0 is none, on every machine */
-
-    if (ELF64_R_TYPE(r->r_info) == 0) {
-        return 0;
-    }
-
-    if (!elf_is_mapped(e, r->r_offset, 1, 0)
-        || ELF64_R_SYM(r->r_info) >= e->nsymbols + (e->nsymbols == 0))
-    {
-        return elf_why(e, "damaged: relocation %" PRIu64 " is of no symbol or"
-                       " place in the segments", i);
-    }
-
-    return 0;
-}
-
-
-/*
- * Calls look() for n entries of size bytes that begin at offset and are known
- * to be in the file, until it returns something else than 0, which is then
- * returned.
- */
-
-static int
-elf_each(elf_t *e, uint64_t offset, uint64_t n, size_t size,
-    elf_entry_pt look)
-{
-    int       rc;
-    size_t    i, count;
-    char      chunk[ELF_CHUNK] __attribute__((aligned(8)));
-    uint64_t  done;
-
-    for (done = 0; done < n; done += count) {
-        count = sizeof(chunk) / size;
-
-        if (count > n - done) {
-            count = (size_t) (n - done);
-        }
-
-        if (elf_read(e, offset + done * size, chunk, count * size) != 0) {
-            return -1;
-        }
-
-        for (i = 0; i < count; i++) {
-            rc = look(e, chunk + i * size, done + i);
-
-            if (rc != 0) {
-                return rc;
-            }
-        }
-    }
-
-    return 0;
-}
-
-
-static int
-elf_read(elf_t *e, uint64_t offset, void *buf, size_t n)
-{
-    char     *p;
-    ssize_t   got;
-
-    if (!elf_in_file(e, offset, n)) {
-        return elf_why(e, "truncated: byte %" PRIu64 " of %" PRIu64
-                       " is needed", offset + n, e->size);
-    }
-
-    for (p = buf; n > 0; p += got, n -= (size_t) got, offset += (size_t) got)
-    {
-        got = pread(e->fd, p, n, (off_t) offset);
-
-        if (got == -1 && errno == EINTR) {
-            got = 0;
-            continue;
-        }
-
-        if (got == -1) {
-            return elf_why(e, "cannot read the file: %s", strerror(errno));
-        }
-
-        if (got == 0) {
-            return elf_why(e, "truncated while it was read");
-        }
-    }
-
-    return 0;
-}
-
-
-static int
-elf_in_file(const elf_t *e, uint64_t offset, uint64_t n)
-{
-    return offset <= e->size && n <= e->size - offset;
-}
-
-
-/* 1: n bytes at address are memory of one segment that has these flags */
-
-static int
-elf_is_mapped(const elf_t *e, uint64_t address, uint64_t n, uint32_t flags)
-{
-    unsigned int       i;
-    const Elf64_Phdr  *p;
-
-    for (i = 0; i < e->head.e_phnum; i++) {
-        p = &e->segment[i];
-
-        if (p->p_type == PT_LOAD
-            && address >= p->p_vaddr
-            && address - p->p_vaddr <= p->p_memsz
-            && n <= p->p_memsz - (address - p->p_vaddr))
-        {
-            return (p->p_flags & flags) == flags;
-        }
-    }
-
-    return 0;
-}
-
-
-/* where in the file n bytes at address come from; -1: not all of them do */
-
-static int
-elf_offset(const elf_t *e, uint64_t address, uint64_t n, uint64_t *offset)
-{
-    unsigned int       i;
-    const Elf64_Phdr  *p;
-
-    for (i = 0; i < e->head.e_phnum; i++) {
-        p = &e->segment[i];
-
-        if (p->p_type == PT_LOAD
-            && address >= p->p_vaddr
-            && address - p->p_vaddr <= p->p_filesz
-            && n <= p->p_filesz - (address - p->p_vaddr))
-        {
-            *offset = p->p_offset + (address - p->p_vaddr);
-            return 0;
-        }
-    }
-
-    return -1;
-}
-
-
-static int
-elf_why(elf_t *e, const char *format, ...)
-{
-    va_list  args;
-
-    va_start(args, format);
-    (void) vsnprintf(e->why, ELF_CHECK_WHY_SIZE, format, args);
-    va_end(args);
-
-    return -1;
 }

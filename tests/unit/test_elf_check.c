@@ -1,4 +1,4 @@
-/* objects: worker/elf_check.c */
+/* objects: worker/elf_check.c worker/elf_dynamic.c worker/elf_file.c */
 
 /*
  * What may be given to dlopen: a function built by the machine's compiler
