@@ -221,7 +221,12 @@ def test_reload_that_adds_and_removes_the_host(faas):
 
 
 def test_binary_upgrade_shares_the_host(faas):
-    host = faas(deploy=["probe"], http="faas_function probe { max 1; }")
+    # nginx refuses it while its starter is its parent
+    host = faas(deploy=["probe"], main="daemon on;", start=False,
+                http="faas_function probe { max 1; }")
+    host.launch()
+    assert host.process.wait(30) == 0
+    wait_until(lambda: (host.dir / "nginx.pid").exists() and host.answers())
     first = host.get("/fn/probe").json["pid"]
     old = host.pid()
 
@@ -242,7 +247,7 @@ def test_binary_upgrade_shares_the_host(faas):
     assert {h.result().status for h in held + waiting} == {200}
 
     os.kill(old, signal.SIGQUIT)
-    host.process.wait(30)
+    wait_until(lambda: not is_alive(old))
     assert host.get("/fn/probe").json["pid"] == first
     os.kill(new, signal.SIGQUIT)
     nothing_left(host)
@@ -323,7 +328,8 @@ fds(faas_request_t *r)
 FAAS_FUNCTION(.handler = fds)
 """})
     text = host.get("/fn/fds").text
-    assert "eventfd" not in text and "scoreboard" not in text
+    assert text.count("eventfd") <= 1       # its own
+    assert "board" not in text
     assert "error.log" not in text and "nginx" not in text
     assert text.count("\n") <= 12, text
 

@@ -443,7 +443,10 @@ def test_http_2_reset_frees_the_instance(secure):
     assert curl(secure, "/fn/probe?text=abc") == ("2", 200, "abc")
 
 
-def test_no_descriptor_is_leaked_by_hundreds_of_requests(host):
+def test_no_descriptor_is_leaked_by_hundreds_of_requests(faas):
+    host = faas(deploy=["probe"], workers=1,
+                http="faas_function probe { max 1; }")
+
     def count():
         n = 0
         for pid in list(host.workers()) + list(host.processes()):

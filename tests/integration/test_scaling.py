@@ -213,7 +213,8 @@ def test_head_and_204_on_a_busy_function_do_not_hand_out_a_busy_instance(
     """Stock nginx releases the peer before END_REQUEST then: the slot drains
     until the instance is free."""
 
-    host = faas(deploy=["probe"], http="faas_function probe { max 1; }")
+    host = faas(deploy=["probe"], http="faas_function probe { max 1; }",
+                server="location /now/ { faas_pass; fastcgi_buffering off; }")
     for turn in range(5):
         gate = "g%d" % turn
         with host.wire() as wire:
@@ -231,7 +232,7 @@ def test_head_and_204_on_a_busy_function_do_not_hand_out_a_busy_instance(
 
         gate = "h%d" % turn
         with host.wire() as wire:
-            wire.send("GET /fn/probe?status=204&flush=1&gate=%s/%s HTTP/1.1"
+            wire.send("GET /now/probe?status=204&flush=1&gate=%s/%s HTTP/1.1"
                       "\r\nHost: x\r\n\r\n" % (host.gates, gate))
             wait_until(lambda: host.entered(gate))
             next_one = Background(lambda: host.get("/fn/probe"))
