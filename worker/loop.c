@@ -35,6 +35,7 @@ static struct {
 
     loop_job_t           *jobs;
     loop_job_t          **last;
+    uint64_t              turn;              /* counts loop_run_jobs() */
 } loop = { .fd = -1 };
 
 
@@ -317,17 +318,16 @@ loop_fire(void)
 static void
 loop_run_jobs(void)
 {
-    loop_job_t  *job, *end;
+    loop_job_t  *job;
 
-    if (loop.jobs == NULL) {
-        return;
-    }
+    loop.turn++;
 
-    /* jobs posted by jobs run in this turn too, but for their own repeats */
+    /*
+     * Jobs posted by jobs run in this turn too, but for repeats of what ran in
+     * it.  A handler may free its job: it is not looked at afterwards.
+     */
 
-    end = NULL;
-
-    while (loop.jobs != NULL && loop.jobs != end) {
+    while (loop.jobs != NULL && loop.jobs->turn != loop.turn) {
         job = loop.jobs;
         loop.jobs = job->next;
 
@@ -336,11 +336,8 @@ loop_run_jobs(void)
         }
 
         job->posted = 0;
+        job->turn = loop.turn;
         job->handler(job->data);
-
-        if (end == NULL && job->posted) {
-            end = job;
-        }
     }
 }
 

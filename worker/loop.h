@@ -45,6 +45,7 @@ struct loop_job_s {
     void                    (*handler)(void *data);
     void                     *data;
     int                       posted;
+    uint64_t                  turn;          /* when it ran last */
 };
 
 
