@@ -249,7 +249,10 @@ typedef struct {
     _Atomic uint32_t          requests;    /* supervisor: how many requests
                                               the instance takes in its life,
                                               1: one-shot, 0: any number */
-    uint32_t                  reserved[3];
+    _Atomic uint32_t          base;        /* supervisor: low bits of the
+                                              page's `begun` when this
+                                              instance was forked */
+    uint32_t                  reserved[2];
 } faas_slot_t;
 
 

@@ -216,9 +216,7 @@ instance_end_expected(const slot_t *s, int status)
         return 0;
     }
 
-    return s->retired
-           || (atomic_load(&s->sh->requests) == 1
-               && atomic_load(&s->page->begun) > s->base);
+    return s->retired || slot_is_spent(s);
 }
 
 

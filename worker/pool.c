@@ -41,7 +41,6 @@ static int pool_start_one(function_t *f, version_t *v);
 static void pool_retire(function_t *f, uint32_t n);
 static slot_t *pool_longest_idle(function_t *f);
 static void pool_offer(slot_t *s, uint64_t word);
-static int pool_is_spent(const slot_t *s);
 static int pool_is_superseded(const slot_t *s);
 static uint32_t pool_requests(const faas_limits_t *l);
 static void pool_look(void *data);
@@ -371,9 +370,9 @@ pool_start_one(function_t *f, version_t *v)
     slot_drain_backlog(s);
     journal_owner(&s->journal, &f->journal, v->sh->id, s->index, 0);
 
-    s->base = atomic_load(&s->page->ended);
     s->forked_us = loop_clock_us();
 
+    atomic_store(&s->sh->base, (uint32_t) atomic_load(&s->page->begun));
     atomic_store(&s->sh->pid, 0);
     atomic_store(&s->sh->inner_pid, 0);
     atomic_store(&s->sh->requests, pool_requests(&f->limits));
@@ -643,16 +642,6 @@ pool_offer(slot_t *s, uint64_t word)
 }
 
 
-/* has it served all the requests that it will ever serve? */
-
-static int
-pool_is_spent(const slot_t *s)
-{
-    return atomic_load(&s->sh->requests) == 1
-           && atomic_load(&s->page->begun) != s->base;
-}
-
-
 /* of another version, or started with what a reload has changed since */
 
 static int
@@ -723,7 +712,7 @@ pool_freed(version_t *v, uint32_t slot, uint64_t generation)
 
     if (faas_slot_state(word) != FAAS_SLOT_DRAINING
         || atomic_load(&s->page->begun) != atomic_load(&s->page->ended)
-        || pool_is_spent(s))
+        || slot_is_spent(s))
     {
         return;
     }
@@ -936,7 +925,7 @@ pool_look_draining(slot_t *s, uint64_t word)
         return;
     }
 
-    if (now - s->draining_ms >= POOL_NUDGE_MS && !pool_is_spent(s)) {
+    if (now - s->draining_ms >= POOL_NUDGE_MS && !slot_is_spent(s)) {
         slot_nudge(s);
     }
 }
@@ -1043,8 +1032,6 @@ pool_adopt(slot_t *s)
         slot_return(s);
         return;
     }
-
-    s->base = atomic_load(&s->page->ended);
 
     switch (state) {
 

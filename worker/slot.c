@@ -214,6 +214,15 @@ slot_count(slot_t *s, int n)
 }
 
 
+int
+slot_is_spent(const slot_t *s)
+{
+    return atomic_load(&s->sh->requests) == 1
+           && (uint32_t) atomic_load(&s->page->begun)
+              != atomic_load(&s->sh->base);
+}
+
+
 slot_t *
 slot_of(version_t *v, uint32_t index, uint64_t generation)
 {

@@ -39,7 +39,6 @@ struct slot_s {
     uint64_t                  generation;
     int32_t                   inner_pid;     /* 0: not told yet */
     uint64_t                  forked_us;
-    uint64_t                  base;          /* page's ended at the start */
     uint32_t                  timeout_ms;    /* it was told, 0: not known */
     uint64_t                  draining_ms;   /* first seen DRAINING */
     uint64_t                  overdue_ms;    /* handed_ms that was seen over
@@ -74,6 +73,9 @@ void slot_count(slot_t *s, int n);
 /* a slot of v that is not FREE and of that generation, or NULL: what a
    process says of others is not believed */
 slot_t *slot_of(version_t *v, uint32_t index, uint64_t generation);
+
+/* a one-shot instance that has begun its request: no other will be served */
+int slot_is_spent(const slot_t *s);
 
 /* it is FREE again */
 void slot_return(slot_t *s);

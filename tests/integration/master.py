@@ -78,7 +78,7 @@ class Slot(Struct):
     _fields_ = [("word", u64), ("handed_ms", u64), ("idle_ms", u64),
                 ("started_ms", u64), ("pid", i32), ("served", u32),
                 ("cold", u32), ("inner_pid", i32), ("requests", u32),
-                ("reserved", u32 * 3)]
+                ("base", u32), ("reserved", u32 * 2)]
 
     @property
     def state(self):

@@ -643,8 +643,19 @@ def test_supervisor_killed_many_times_under_oneshot_load(host):
         seen.add(int(w.call("hello").body.split()[1]))
         assert h.function("hello").instances <= 4
     assert len(seen) == 400
-    wait_until(lambda: all(s in ("idle", "draining", "starting")
-                           for s in h.states("hello")), "rest")
+    assert h.function("hello").deaths == 0
+
+    def rest():
+        taken = w.take("hello")
+        if taken:
+            w.release(*taken)
+        states = h.states("hello")
+        assert set(states) <= {"idle"}, [
+            (s.state, s.pid, harness.is_alive(s.pid))
+            for s in h.slots("hello").values()]
+        return True
+
+    wait_until(rest)
 
 
 def test_dead_worker_gives_back_what_it_held(host):
