@@ -13,6 +13,10 @@
  * supervisor may be waiting for it to use a draining slot again.  It is sent
  * at the end of a turn, when no request of that turn is left to be run.
  *
+ * A child that the function forks has no business here: a handler that
+ * returns in one would answer the request a second time.  A page that the
+ * kernel empties in forks (MADV_WIPEONFORK) tells it without a system call.
+ *
  * SIGTERM ends the instance between two requests.  The handler writes to an
  * eventfd that is polled too, so it is not lost between a look at a flag and
  * the poll, and no system call is spent on masks; what a function execs has
@@ -74,6 +78,7 @@ typedef struct {
 
 static void instance_prepare(const instance_t *conf, instance_loop_t *loop);
 static int instance_reseed(void);
+static int instance_mark(void);
 static int instance_take_log(const instance_t *conf);
 static int instance_map_page(const instance_t *conf, instance_loop_t *loop);
 static int instance_poll_create(const instance_t *conf, instance_loop_t *loop);
@@ -96,7 +101,9 @@ static uint64_t instance_now_ns(void);
 
 static volatile sig_atomic_t  instance_terminate;
 static int                    instance_wake = -1;
-static pid_t                  instance_pid;
+
+/* 1 in the instance, 0 in every fork of it */
+static volatile int          *instance_is_self;
 
 
 void
@@ -137,15 +144,36 @@ instance_prepare(const instance_t *conf, instance_loop_t *loop)
     if (instance_take_log(conf) != FAAS_OK
         || instance_map_page(conf, loop) != FAAS_OK
         || instance_poll_create(conf, loop) != FAAS_OK
-        || instance_reseed() != FAAS_OK)
+        || instance_reseed() != FAAS_OK
+        || instance_mark() != FAAS_OK)
     {
         instance_fail(conf, "it cannot be set up (%d: %s)", errno,
                       strerror(errno));
     }
 
-    instance_pid = getpid();
-
     title_set("faas: %s #%u", conf->start->name, conf->order->slot);
+}
+
+
+static int
+instance_mark(void)
+{
+    void    *page;
+    size_t   size;
+
+    size = (size_t) sysconf(_SC_PAGESIZE);
+
+    page = mmap(NULL, size, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS,
+                -1, 0);
+
+    if (page == MAP_FAILED || madvise(page, size, MADV_WIPEONFORK) == -1) {
+        return FAAS_ERROR;
+    }
+
+    instance_is_self = page;
+    *instance_is_self = 1;
+
+    return FAAS_OK;
 }
 
 
@@ -286,7 +314,7 @@ instance_term(int signo)
 
     /* a child that the function forked has this handler, but no loop */
 
-    if (getpid() != instance_pid) {
+    if (!*instance_is_self) {
         (void) signal(signo, SIG_DFL);
         (void) raise(signo);
         return;
@@ -330,6 +358,12 @@ instance_turn(instance_loop_t *loop)
 {
     nfds_t          i, n;
     struct pollfd  *connection;
+
+    if (loop->poll[POLL_WAKE].revents) {
+        /* SIGTERM, or the function has closed it: with all others, then */
+        instance_terminate = 1;
+        return;
+    }
 
     n = loop->npoll;
 
@@ -439,6 +473,12 @@ instance_serve(instance_loop_t *loop, struct pollfd *connection)
     atomic_store_explicit(&page->begun, ++loop->begun, memory_order_release);
 
     rc = loop->conf->descriptor->handler(r);
+
+    if (!*instance_is_self) {
+        faas_log(r, "faas: the handler returned in a child that it forked, "
+                 "the child ends");
+        _exit(1);
+    }
 
     atomic_store_explicit(&page->ended_ns, instance_now_ns(),
                           memory_order_relaxed);

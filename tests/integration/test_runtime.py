@@ -2,12 +2,14 @@
 instance, driven through message.h by a supervisor in Python, with FastCGI
 spoken to the slots' sockets."""
 
+import errno
 import os
 import pathlib
 import re
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -857,6 +859,99 @@ def test_exits_are_kept_while_nobody_reads_them(version):
         assert version.exited(pid).status == 0
 
 
+def test_handler_that_returns_in_a_child_answers_once(version):
+    version = version.zygote.version("""
+        #include <faas.h>
+        #include <sys/wait.h>
+        #include <unistd.h>
+        static int calls;
+        static int handler(faas_request_t *r) {
+            int status; pid_t pid = fork();
+            if (pid == 0) { return faas_printf(r, "from the child"); }
+            waitpid(pid, &status, 0);
+            return faas_printf(r, "%d %d", ++calls, WEXITSTATUS(status));
+        }
+        FAAS_FUNCTION(.handler = handler)""")
+    version.loaded()
+    slot = version.fork(1)
+    with slot.connect() as connection:
+        assert connection.request().body == b"1 1"
+        assert connection.request().body == b"2 1"
+    assert slot.page.begun == slot.page.ended == 2
+    assert slot.read_log().count(b"returned in a child") == 2
+
+
+def test_handler_that_closes_everything_ends_the_instance(zygote):
+    version = zygote.version("""
+        #include <faas.h>
+        #include <unistd.h>
+        static int handler(faas_request_t *r) {
+            (void) r;
+            return close_range(3, ~0U, 0);
+        }
+        FAAS_FUNCTION(.handler = handler)""")
+    version.loaded()
+    slot = version.fork()
+    with slot.connect() as connection:
+        with pytest.raises(fcgi_client.Lost):
+            connection.request()
+    assert version.exited(slot.pid).status == 0
+
+
+def test_handler_that_leaks_every_descriptor_ends_the_instance(zygote):
+    """Kept connections are served on; one that cannot be accepted is not
+    begun."""
+
+    version = zygote.version("""
+        #include <faas.h>
+        #include <fcntl.h>
+        #include <unistd.h>
+        static int handler(faas_request_t *r) {
+            int n = 0;
+            while (open("/dev/null", O_RDONLY) != -1) { n++; }
+            return faas_printf(r, "%d", n);
+        }
+        FAAS_FUNCTION(.handler = handler)""")
+    version.loaded()
+    slot = version.fork()
+    with slot.connect() as connection:
+        assert int(connection.request().body) > 900
+        assert connection.request().body == b"0"
+        with slot.connect() as second:
+            try:
+                second.send(second.head() + NO_BODY)
+            except BrokenPipeError:
+                pass
+            assert os.WEXITSTATUS(version.exited(slot.pid).status) == 1
+    assert slot.page.begun == 2
+    assert b"accept4() failed (24: Too many open files)" in slot.read_log()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root only")
+def test_fork_that_fails_is_told_and_the_next_is_not_harmed(zygote):
+    version = zygote.version(source("""
+        #include <signal.h>
+        #include <sys/resource.h>
+        static void set(rlim_t n) {
+            struct rlimit limit;
+            getrlimit(RLIMIT_NPROC, &limit);
+            limit.rlim_cur = n < limit.rlim_max ? n : limit.rlim_max;
+            setrlimit(RLIMIT_NPROC, &limit);
+        }
+        static void on(int s) { (void) s; set(1000000); }
+        static int init(void) { signal(SIGUSR1, on); set(0); return 0; }""",
+                                    ".init = init"))
+    version.loaded()
+    for n in range(3):
+        slot = version.order(n)
+        failed = version.template.receive("FAILED")
+        assert (failed.slot, failed.generation) == (n, slot.generation)
+        assert failed.status == errno.EAGAIN
+    os.kill(version.template_pid, signal.SIGUSR1)
+    wait_until(lambda: not pending(version.template_pid), "signal")
+    assert ask(version.fork(1)).body == b"hello"
+
+
 # -- requests and answers -----------------------------------------------------
 
 def test_binary_body_comes_back(connection):
@@ -872,8 +967,6 @@ def test_binary_body_comes_back(connection):
 
 
 def echo(connection, query, body):
-    import threading
-
     def send():
         connection.send(connection.head(query=query, method="POST",
                                         length=len(body))
