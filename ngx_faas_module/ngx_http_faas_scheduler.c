@@ -42,6 +42,7 @@ static ngx_uint_t ngx_http_faas_scheduler_stale(ngx_http_request_t *r);
 static void ngx_http_faas_scheduler_expire(ngx_http_faas_ctx_t *ctx);
 static void ngx_http_faas_scheduler_free(ngx_peer_connection_t *pc, void *data,
     ngx_uint_t state);
+static void ngx_http_faas_scheduler_cut(ngx_http_request_t *r);
 
 
 ngx_int_t
@@ -704,6 +705,10 @@ ngx_http_faas_scheduler_free(ngx_peer_connection_t *pc, void *data,
 
     ctx->maybe_started |= started;
 
+    if (outcome == FAAS_OUTCOME_CRASH && u->header_sent) {
+        ngx_http_faas_scheduler_cut(ctx->request);
+    }
+
     ngx_http_faas_decide(ctx, outcome,
                          outcome == FAAS_OUTCOME_TIMEOUT
                          ? "function ran over its budget"
@@ -711,6 +716,29 @@ ngx_http_faas_scheduler_free(ngx_peer_connection_t *pc, void *data,
                          ? "instance was lost" : NULL);
 
     ngx_http_faas_queue_depart(ctx);
+}
+
+
+/*
+ * The instance was lost in the middle of its answer.  Without buffering,
+ * stock takes the end of the connection for the end of the answer, whole or
+ * not; the client must be able to tell, so its connection is ended without
+ * the last chunk.
+ */
+
+static void
+ngx_http_faas_scheduler_cut(ngx_http_request_t *r)
+{
+    if (r->upstream->buffering) {
+        return;
+    }
+
+    r->keepalive = 0;
+    r->connection->error = 1;
+
+    if (r->upstream->pipe) {
+        r->upstream->pipe->downstream_error = 1;
+    }
 }
 
 
