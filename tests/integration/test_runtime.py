@@ -37,6 +37,10 @@ FAAS_FUNCTION(.handler = handler, %s)
 """
 
 
+# what a function is made of cannot be seen by others, not even by its own uid
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may look")
+
+
 def source(before="", fields="", after=""):
     return HELLO % (before, after, fields)
 
@@ -224,6 +228,7 @@ static int init(void) {
 """
 
 
+@as_root
 @pytest.mark.skipif("[never]" in pathlib.Path(
     "/sys/kernel/mm/transparent_hugepage/enabled").read_text()
     or tuple(map(int, re.findall(r"\d+", os.uname().release)[:2])) < (6, 1),
@@ -651,6 +656,7 @@ def test_libc_knows_the_thread_of_a_fork(zygote):
     assert ask(version.fork()).body == b"0 1 1"
 
 
+@as_root
 def test_no_descriptor_leaks_into_the_instance(zygote, version):
     other = zygote.version(SOURCE, name="other")
     other.loaded()
@@ -697,6 +703,7 @@ def test_what_a_function_execs_inherits_no_descriptor(zygote):
         == ["PATH", "PWD"], lines
 
 
+@as_root
 def test_template_and_init_hold_only_their_own(version, slot):
     def kinds(pid):
         return sorted(re.sub(r"\[.*", "", os.readlink(
@@ -721,6 +728,10 @@ def test_environment_is_the_operators_alone(slot):
     assert ask(slot, "do=show&config=COLOUR").body == b"blue green"
     assert ask(slot, "do=show&config=EMPTY").body == b""
     assert ask(slot, "do=show&config=PATH").body == b"(none)"
+
+
+@as_root
+def test_environment_of_the_zygote_is_not_seen(slot):
     text = pathlib.Path("/proc/%d/environ" % slot.pid).read_bytes()
     assert not text.strip(b"\0")
 
@@ -730,7 +741,24 @@ def test_sandbox_is_in_force(slot):
     assert ask(slot, "do=process").body == ids + b" 1 77 0 0 1024 0"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="root only")
+def test_memory_and_descriptors_are_hidden_from_the_same_uid(slot):
+    """Two functions may have to share one."""
+
+    probe = subprocess.run(
+        [sys.executable, "-c", "import os, sys\n"
+         "if os.geteuid() == 0: os.setgid(%d); os.setuid(%d)\n"
+         "for name in ('mem', 'environ', 'maps', 'fd', 'root'):\n"
+         "    try:\n"
+         "        path = '/proc/%d/' + name\n"
+         "        os.listdir(path) if name == 'fd' else open(path).read(1)\n"
+         "        print(name)\n"
+         "    except PermissionError: pass\n"
+         % (runtime.GID, runtime.UID, slot.pid)],
+        stdout=subprocess.PIPE, check=True)
+    assert probe.stdout == b""
+
+
+@as_root
 def test_sandbox_holds_in_constructors(zygote):
     version = zygote.version(source("""
         #include <stdio.h>
@@ -927,7 +955,7 @@ def test_handler_that_leaks_every_descriptor_ends_the_instance(zygote):
     assert b"accept4() failed (24: Too many open files)" in slot.read_log()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="root only")
+@as_root
 def test_fork_that_fails_is_told_and_the_next_is_not_harmed(zygote):
     version = zygote.version(source("""
         #include <signal.h>
