@@ -64,16 +64,23 @@ all: $(BUILD)/ngx_http_faas_module.so $(BUILD)/faas-supervisor \
 
 # -- programs -----------------------------------------------------------------
 
+# V=1 shows the commands
+Q   := $(if $(V),,@)
+say  = @$(if $(V),:,echo "  $(1)  $(2)")
+
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CFLAGS_) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/faas-supervisor: $(call objects,$(SUPERVISOR) $(SCOREBOARD))
-	$(CC) $(LDFLAGS_) $(LDFLAGS) -o $@ $^ -lpcre2-8 -lcrypto
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS_) $(LDFLAGS) -o $@ $^ -lpcre2-8 -lcrypto
 
 # -rdynamic: the SDK's symbols are what functions are linked against at load
 $(BUILD)/faas-zygote: $(call objects,$(ZYGOTE))
-	$(CC) $(LDFLAGS_) $(LDFLAGS) -rdynamic -o $@ $^ -lfcgi -ldl
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS_) $(LDFLAGS) -rdynamic -o $@ $^ -lfcgi -ldl
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 
@@ -109,7 +116,8 @@ $(BUILD)/nginx/objs/Makefile: config $(BUILD)/nginx.says
 	    case $$entry in */objs|*/Makefile) continue ;; esac; \
 	    ln -s $$(realpath $$entry) $(BUILD)/nginx/; \
 	done
-	cd $(BUILD)/nginx && FAAS_SUPERVISOR=$(LIBEXEC)/faas-supervisor \
+	@echo "  configuring nginx's module"
+	$(Q)cd $(BUILD)/nginx && FAAS_SUPERVISOR=$(LIBEXEC)/faas-supervisor \
 	bash -c 'NGX_CONF_FLAGS=($(NGINX_FLAGS)); \
 	    test ! -f conf_flags || . ./conf_flags; \
 	    configure=./configure; \
@@ -122,9 +130,11 @@ $(BUILD)/nginx/objs/Makefile: config $(BUILD)/nginx.says
 	    || { tail -n 20 configure.out >&2; rm -f objs/Makefile; exit 1; }'
 
 $(BUILD)/ngx_http_faas_module.so: $(BUILD)/nginx/objs/Makefile $(MODULE)
-	$(MAKE) -C $(BUILD)/nginx -f objs/Makefile modules
-	cp $(BUILD)/nginx/objs/ngx_http_faas_module.so $@.new
-	mv -f $@.new $@
+	$(call say,LD,$@)
+	$(Q)$(MAKE) $(if $(V),,-s) --no-print-directory -C $(BUILD)/nginx \
+	    -f objs/Makefile modules
+	$(Q)cp $(BUILD)/nginx/objs/ngx_http_faas_module.so $@.new
+	$(Q)mv -f $@.new $@
 
 
 # -- examples -----------------------------------------------------------------
@@ -135,7 +145,8 @@ examples: $(EXAMPLES:%=$(BUILD)/examples/%.so)
 
 $(BUILD)/examples/%.so: examples/%.c worker/include/faas.h Makefile
 	@mkdir -p $(@D)
-	$(CC) -std=gnu11 $(OPTIMIZE) $(filter-out -Wundef,$(WARNINGS)) \
+	$(call say,CC,$<)
+	$(Q)$(CC) -std=gnu11 $(OPTIMIZE) $(filter-out -Wundef,$(WARNINGS)) \
 	    -shared -fPIC -fvisibility=hidden -Iworker/include -o $@ $< \
 	    $(if $(PACKAGES_$*),$$(pkg-config --cflags --libs $(PACKAGES_$*))) \
 	    $(LIBS_$*)
@@ -177,7 +188,8 @@ define unit_rule
 $(BUILD)/unit/$(1): $$(call objects,tests/unit/$(1).c \
                            $(call unit_says,$(1),objects))
 	@mkdir -p $$(@D)
-	$$(CC) $$(LDFLAGS_) $$(LDFLAGS) -o $$@ $$^ -lcmocka \
+	$$(call say,LD,$$@)
+	$$(Q)$$(CC) $$(LDFLAGS_) $$(LDFLAGS) -o $$@ $$^ -lcmocka \
 	    $(call unit_says,$(1),libs)
 endef
 

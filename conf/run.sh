@@ -95,15 +95,14 @@ while kill -0 "$pid" 2>/dev/null; do
     wait "$pid" || status=$?
 done
 
-if [ "$removed" ]; then
-    # the supervisor is the last to go, and takes its socket with it
-    i=0
-    while [ -S "$removed/faas/control" ] && [ $i -lt 50 ]; do
-        i=$((i + 1))
-        sleep 0.1
-    done
-    rm -rf "$removed"
-fi
+# the supervisor is the last to go, and takes its socket with it
+i=0
+while [ -S "$state/faas/control" ] && [ $i -lt 50 ]; do
+    i=$((i + 1))
+    sleep 0.1
+done
+
+[ -z "$removed" ] || rm -rf "$removed"
 
 [ "$stopping" ] && exit 0
 exit "$status"
