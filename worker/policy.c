@@ -16,6 +16,11 @@
  * them.  A wait that lasts although requests finish (a mean that is wrong)
  * doubles the instances.
  *
+ * Of short requests many are done before the next look, and on a busy machine
+ * all of them stand still together now and then, which more processes would
+ * not make better.  So what speaks for more has to hold for a while, and the
+ * instances double at most; unless the next look finds them standing still.
+ *
  * There are no oscillations, because the two directions look at different
  * things: up at waiting requests, down at an instance that nobody needed for
  * idle_timeout.
@@ -34,12 +39,15 @@
 #define POLICY_STALLED_LONG  4.0
 #define POLICY_LASTING       4.0
 
+/* both of short requests, milliseconds at least */
+#define POLICY_SHORT_MS      50.0
+
 /* how long a first start, of which the cost is not known, is waited for */
 #define POLICY_FIRST_MS      1000.0
 
 /* the time, and the requests, over which figures are smoothed */
 #define POLICY_RATE_MS       1000.0
-#define POLICY_SERVICE_N     8.0
+#define POLICY_SERVICE_N     16.0
 
 /* spares that nobody tells us were taken are looked after so often */
 #define POLICY_SPARE_MIN_MS  5
@@ -61,10 +69,14 @@ static void policy_measure(const policy_input_t *in, policy_state_t *state);
 static void policy_progress(const policy_input_t *in, policy_state_t *state);
 static uint32_t policy_surplus_waiting(const policy_input_t *in);
 static uint32_t policy_wanted(const policy_input_t *in,
-    const policy_state_t *state);
+    policy_state_t *state);
 static uint32_t policy_ahead(const policy_input_t *in,
     const policy_state_t *state);
 static uint32_t policy_pressure(const policy_input_t *in,
+    policy_state_t *state);
+static int policy_is_pressed(const policy_input_t *in, policy_state_t *state,
+    int too_long);
+static int policy_is_short(const policy_input_t *in,
     const policy_state_t *state);
 static int policy_is_stalled(const policy_input_t *in,
     const policy_state_t *state, double cost);
@@ -103,7 +115,8 @@ policy_decide(const policy_input_t *in, policy_state_t *state,
     /* what is kept without anybody waiting, and what is wanted now */
 
     floor = policy_ahead(in, state);
-    wanted = policy_max(floor, policy_wanted(in, state));
+    wanted = policy_wanted(in, state);
+    wanted = policy_max(wanted, floor);
     wanted = policy_min(wanted, in->max);
 
     start = (wanted > live) ? wanted - live : 0;
@@ -146,6 +159,8 @@ policy_begin(const policy_input_t *in, policy_state_t *state)
     state->progress_ms = in->now_ms;
     state->capacity_ms = in->now_ms;
     state->arrival_ms = 0;
+    state->pressed_ms = 0;
+    state->stalled = 0;
 
     if (in->waiting > 0 || in->busy > 0) {
         state->arrival_ms = in->now_ms;
@@ -239,7 +254,7 @@ policy_surplus_waiting(const policy_input_t *in)
 /* live instances that the requests of this moment ask for */
 
 static uint32_t
-policy_wanted(const policy_input_t *in, const policy_state_t *state)
+policy_wanted(const policy_input_t *in, policy_state_t *state)
 {
     if (in->oneshot) {
         return policy_ahead(in, state) + in->waiting;
@@ -287,7 +302,7 @@ policy_ahead(const policy_input_t *in, const policy_state_t *state)
 
 
 static uint32_t
-policy_pressure(const policy_input_t *in, const policy_state_t *state)
+policy_pressure(const policy_input_t *in, policy_state_t *state)
 {
     double    cost, work;
     uint32_t  waiting, capacity, wanted;
@@ -295,30 +310,46 @@ policy_pressure(const policy_input_t *in, const policy_state_t *state)
     waiting = policy_surplus_waiting(in);
 
     if (waiting == 0) {
+        state->pressed_ms = 0;
         return 0;
     }
 
     cost = policy_cost(in);
     capacity = in->idle + in->busy + in->starting;
 
-    /* so many get it done within the cost of a start; of short requests many
-       may be done before the next decision: one step at a time */
+    /* so many get it done within the cost of a start */
 
     work = (state->service_ms > 0) ? waiting * state->service_ms : 0;
     wanted = policy_ceil(work / cost);
 
-    if (state->service_ms < cost) {
-        wanted = policy_min(wanted, 2 * capacity);
+    if (policy_is_short(in, state)
+        && !policy_is_pressed(in, state, wanted > capacity))
+    {
+        wanted = 0;
     }
 
     if (capacity == 0) {
         wanted = policy_max(wanted, 1);
 
     } else if (policy_is_stalled(in, state, cost)) {
+
+        /* the second time that nothing finished there is no doubt left */
+
         wanted = capacity + waiting;
+
+        if (policy_is_short(in, state)
+            && state->stalled != in->finished + 1)
+        {
+            wanted = policy_min(wanted, 2 * capacity);
+        }
+
+        state->stalled = in->finished + 1;
 
     } else if (policy_is_lasting(in, state, cost)) {
         wanted = policy_max(wanted, 2 * capacity);
+
+    } else if (policy_is_short(in, state)) {
+        wanted = policy_min(wanted, 2 * capacity);
     }
 
     /* no more in flight than wait for one */
@@ -326,6 +357,39 @@ policy_pressure(const policy_input_t *in, const policy_state_t *state)
     waiting = (waiting > in->starting) ? waiting - in->starting : 0;
 
     return policy_min(wanted, capacity + waiting);
+}
+
+
+/* 1 when the expected wait has been too long for the cost of a start, and has
+   been so with the instances that there are now */
+
+static int
+policy_is_pressed(const policy_input_t *in, policy_state_t *state,
+    int too_long)
+{
+    uint64_t  since;
+
+    if (!too_long) {
+        state->pressed_ms = 0;
+        return 0;
+    }
+
+    if (state->pressed_ms == 0) {
+        state->pressed_ms = in->now_ms;
+    }
+
+    since = policy_max(state->pressed_ms, state->capacity_ms);
+
+    return (double) (in->now_ms - since) >= policy_cost(in);
+}
+
+
+/* known, and shorter than a start is worth */
+
+static int
+policy_is_short(const policy_input_t *in, const policy_state_t *state)
+{
+    return state->service_ms >= 0 && state->service_ms < policy_cost(in);
 }
 
 
@@ -343,6 +407,10 @@ policy_is_stalled(const policy_input_t *in, const policy_state_t *state,
                                    : POLICY_FIRST_MS;
     }
 
+    if (policy_is_short(in, state)) {
+        limit = policy_max(limit, POLICY_SHORT_MS);
+    }
+
     stalled = in->now_ms - state->progress_ms;
 
     if (in->longest_wait_ms > 0) {
@@ -353,18 +421,29 @@ policy_is_stalled(const policy_input_t *in, const policy_state_t *state,
 }
 
 
-/* what was waited for while there was less to wait for does not count */
-
 static int
 policy_is_lasting(const policy_input_t *in, const policy_state_t *state,
     double cost)
 {
-    double  lasting;
+    double    limit;
+    uint64_t  lasting;
 
-    lasting = (double) policy_min(in->longest_wait_ms,
-                                  in->now_ms - state->capacity_ms);
+    if (in->starting > 0
+        || (double) (in->now_ms - state->progress_ms) > cost)
+    {
+        return 0;
+    }
 
-    return in->starting == 0 && lasting > POLICY_LASTING * cost;
+    limit = POLICY_LASTING * cost;
+
+    if (policy_is_short(in, state)) {
+        limit = policy_max(limit, POLICY_SHORT_MS);
+    }
+
+    lasting = policy_min(in->longest_wait_ms,
+                         in->now_ms - state->capacity_ms);
+
+    return (double) lasting > limit;
 }
 
 

@@ -83,6 +83,11 @@ typedef struct {
                                                   nothing come up */
     uint64_t                  capacity_ms;     /* when there came to be more
                                                   instances that serve */
+    uint64_t                  pressed_ms;      /* since when short requests
+                                                  are expected to wait too
+                                                  long, 0: they are not */
+    uint64_t                  stalled;         /* finished, when a stall was
+                                                  answered last, plus one */
 } policy_state_t;
 
 

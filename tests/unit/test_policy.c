@@ -82,6 +82,19 @@ again(policy_input_t *in, uint64_t ms)
 }
 
 
+/* five milliseconds in which 40 requests of 0.1 ms are done */
+
+static void
+progress(policy_input_t *in)
+{
+    in->arrivals += 40;
+    in->finished += 40;
+    in->service_us += 4000;
+    in->longest_wait_ms = 0;
+    again(in, 5);
+}
+
+
 static void
 test_nothing_is_started_for_nobody(void **unused)
 {
@@ -173,28 +186,35 @@ test_short_wait_is_cheaper_than_a_start(void **unused)
     /* as long as requests finish it stays so */
 
     for (int i = 0; i < 100; i++) {
-        in.arrivals += 40;
-        in.finished += 40;
-        in.service_us += 4000;
-        in.longest_wait_ms = 0;
-        again(&in, 5);
+        progress(&in);
         assert_int_equal(out.start, 0);
     }
 
-    /* 255 * 0.1 ms is 25 ms, five costs of a start: one more, then two, and
-       with four so many that it will do */
+    /* 255 * 0.1 ms is 25 ms, five costs of a start.  If it stays so: one
+       more, then two, and with four so many that it will do */
 
     in.waiting = 255;
-    again(&in, 1);
+    progress(&in);
+    assert_int_equal(out.start, 0);
+    progress(&in);
     assert_int_equal(out.start, 1);
+
     in.busy = 2;
-    first(&in);
+    progress(&in);
+    assert_int_equal(out.start, 0);
+    progress(&in);
     assert_int_equal(out.start, 2);
+
     in.busy = 4;
-    first(&in);
+    progress(&in);
+    assert_int_equal(out.start, 0);
+    progress(&in);
     assert_in_range(out.start, 1, 2);
+
     in.busy = 6;
-    first(&in);
+    progress(&in);
+    progress(&in);
+    progress(&in);
     assert_int_equal(out.start, 0);
 }
 
@@ -237,28 +257,72 @@ test_stall_starts_although_requests_were_short(void **unused)
 
     (void) unused;
 
+    /* twice as many at most, when a machine may only be busy */
+
+    in.busy = 2;
+    in.waiting = 6;
+    first(&in);
+    assert_int_equal(out.start, 0);
+    again(&in, 50);
+    assert_int_equal(out.start, 0);
+    again(&in, 1);
+    assert_int_equal(out.start, 2);
+
+    /* all of them, when these stand still too */
+
+    in.busy = 4;
+    in.waiting = 4;
+    again(&in, 1);
+    assert_int_equal(out.start, 0);
+    again(&in, 51);
+    assert_int_equal(out.start, 4);
+
+    /* but not when something finished in between */
+
+    in.max = 100;
+    first(&in);
+    again(&in, 51);
+    assert_int_equal(out.start, 4);
+    in.busy = 8;
+    in.waiting = 40;
+    in.finished++;
+    again(&in, 1);
+    in.longest_wait_ms = 1;
+    again(&in, 51);
+    assert_int_equal(out.start, 8);
+
+    /* and progress is none of it */
+
+    first(&in);
+    again(&in, 30);
+    in.finished++;
+    in.longest_wait_ms = 0;
+    again(&in, 5);
+    again(&in, 25);
+    assert_int_equal(out.start, 0);
+}
+
+
+static void
+test_stall_of_longer_requests_is_seen_sooner(void **unused)
+{
+    policy_input_t  in = quiet();
+
+    (void) unused;
+
     in.busy = 4;
     in.waiting = 2;
     first(&in);
     assert_int_equal(out.start, 0);
-    again(&in, 5);
+    again(&in, 10);
     assert_int_equal(out.start, 0);
-    again(&in, 6);
+    again(&in, 1);
     assert_int_equal(out.start, 2);
 
     in.waiting = 10;
     first(&in);
     again(&in, 11);
     assert_int_equal(out.start, 4);
-
-    /* progress is none of it */
-
-    first(&in);
-    again(&in, 6);
-    in.finished++;
-    in.longest_wait_ms = 0;
-    again(&in, 5);
-    assert_int_equal(out.start, 0);
 }
 
 
@@ -285,6 +349,7 @@ test_old_idleness_is_no_stall(void **unused)
 static void
 test_wait_that_lasts_doubles(void **unused)
 {
+    int             i;
     policy_input_t  in = known(0.01);
 
     (void) unused;
@@ -295,7 +360,7 @@ test_wait_that_lasts_doubles(void **unused)
     in.waiting = 20;
     first(&in);
 
-    for (int i = 0; i < 4; i++) {
+    for (i = 0; i < 10; i++) {
         in.finished++;
         in.service_us += 10;
         again(&in, 5);
@@ -1662,9 +1727,9 @@ test_sim_requests_that_become_long_get_instances(void **unused)
     sim_is_over(&s);
     assert_in_range(s.most, 29, 32);
 
-    /* twice what the first start cost, and the next look */
+    /* they were short: 50 ms for a first doubt, and 50 until none is left */
 
-    assert_true(s.wait_max < 2 * 12 + 12 + 5);
+    assert_true(s.wait_max < 50 + 50 + 5 * 12);
 }
 
 
@@ -1739,6 +1804,7 @@ main(void)
         cmocka_unit_test(test_short_wait_is_cheaper_than_a_start),
         cmocka_unit_test(test_long_wait_starts_as_many_as_wait),
         cmocka_unit_test(test_stall_starts_although_requests_were_short),
+        cmocka_unit_test(test_stall_of_longer_requests_is_seen_sooner),
         cmocka_unit_test(test_old_idleness_is_no_stall),
         cmocka_unit_test(test_wait_that_lasts_doubles),
         cmocka_unit_test(test_max_is_never_exceeded),
