@@ -14,6 +14,8 @@
 
 static ngx_http_faas_ctx_t *ngx_http_faas_ctx_create(ngx_http_request_t *r);
 static void ngx_http_faas_ctx_cleanup(void *data);
+static ngx_uint_t ngx_http_faas_is_clone(ngx_http_request_t *r);
+static ngx_http_faas_ctx_t *ngx_http_faas_ctx_clone(ngx_http_request_t *r);
 static ngx_int_t ngx_http_faas_route(ngx_http_request_t *r,
     ngx_http_faas_loc_conf_t *flcf, ngx_http_faas_ctx_t *ctx);
 static ngx_int_t ngx_http_faas_admit(ngx_http_request_t *r,
@@ -117,6 +119,10 @@ ngx_http_faas_ctx(ngx_http_request_t *r)
         return ctx;
     }
 
+    if (ngx_http_faas_is_clone(r)) {
+        return ngx_http_faas_ctx_clone(r);
+    }
+
     if (!r->internal && !r->filter_finalize) {
         return NULL;
     }
@@ -135,6 +141,55 @@ ngx_http_faas_ctx(ngx_http_request_t *r)
     }
 
     return NULL;
+}
+
+
+/*
+ * A clone of its parent (background cache update, slices) begins at the
+ * content phase of the same location: it never saw ours.
+ */
+
+static ngx_uint_t
+ngx_http_faas_is_clone(ngx_http_request_t *r)
+{
+    ngx_http_request_t  *pr;
+
+    pr = r->parent;
+
+    return pr != NULL
+           && r->loc_conf == pr->loc_conf
+           && r->uri.data == pr->uri.data
+           && r->content_handler == pr->content_handler
+           && ngx_http_get_module_ctx(pr, ngx_http_faas_module) != NULL;
+}
+
+
+static ngx_http_faas_ctx_t *
+ngx_http_faas_ctx_clone(ngx_http_request_t *r)
+{
+    ngx_http_faas_ctx_t  *ctx, *parent;
+
+    parent = ngx_http_get_module_ctx(r->parent, ngx_http_faas_module);
+
+    ctx = ngx_http_faas_ctx_create(r);
+    if (ctx == NULL) {
+        return NULL;
+    }
+
+    ctx->name = parent->name;
+    ctx->script_name = parent->script_name;
+    ctx->path_info = parent->path_info;
+    ctx->path = parent->path;
+    ctx->params = parent->params;
+    ctx->function = parent->function;
+    ctx->function_generation = parent->function_generation;
+    ctx->version = parent->version;
+    ctx->version_generation = parent->version_generation;
+    ctx->limits = parent->limits;
+
+    ngx_memcpy(ctx->version_id, parent->version_id, FAAS_VERSION_SIZE);
+
+    return ctx;
 }
 
 

@@ -62,7 +62,7 @@ ngx_http_faas_scheduler_init_peer(ngx_http_request_t *r,
     ngx_http_upstream_t  *u;
     ngx_http_faas_ctx_t  *ctx;
 
-    ctx = ngx_http_get_module_ctx(r, ngx_http_faas_module);
+    ctx = ngx_http_faas_ctx(r);
 
     if (ctx == NULL || ctx->function == FAAS_INDEX_NONE
         || ngx_http_faas_host.worker == FAAS_WORKER_NONE)
