@@ -268,8 +268,8 @@ typedef enum {
 /*
  * 64 slots of one version.  Slot i of chunk c has index c * 64 + i.
  * version: supervisor; a chunk changes it only while all slots are FREE.
- * idle, handed: hints, bit i for slot i; the word decides, whoever finds a
- * hint wrong mends it.
+ * idle, handed: hints, bit i for slot i; the word decides.  A bit too many
+ * costs a look; none is ever missing while its slot can be had (faas_slot.c).
  */
 
 typedef struct {
