@@ -21,8 +21,10 @@
  * and serves one request at a time.  Open nothing in `init` that must not be
  * shared by forks (connections, databases): that belongs into `after_fork`,
  * which runs first thing in each instance.  Threads may be started in
- * `after_fork` or later, never in `init`.  All calls below are for the thread
- * that runs the handler.
+ * `after_fork` or later, never in `init`.  rand(), random() and drand48() are
+ * seeded anew in each instance; what else must differ is for `after_fork`,
+ * since handlers of pthread_atfork() are not run.  All calls below are for
+ * the thread that runs the handler.
  *
  * Memory.  What a call returns belongs to the request and is valid until the
  * handler returns.  What is passed in is copied.
