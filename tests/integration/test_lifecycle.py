@@ -110,7 +110,7 @@ def test_kill_9_of_nginx_leaves_nothing(faas, busy):
     assert host.get("/fn/probe").status == 200
     if busy:
         host.hold("g")
-    workers = host.workers()
+    workers = wait_until(lambda: len(host.workers()) == 2 and host.workers())
     host.allowed.append("exited on signal 9")
     for pid in [host.process.pid] + workers:
         os.kill(pid, signal.SIGKILL)
