@@ -129,6 +129,16 @@ instance_end_lost(slot_t *s)
 
     v = s->version;
 
+    if (atomic_load(&s->sh->pid) > 0) {
+        instance_end_unparented(s);
+
+        if (s->process.fd != -1) {
+            instance_end_kill(s, s->cause);
+        }
+
+        return;
+    }
+
     if (lineage_kill_strays(v) > 0) {
         instance_end_watch(s, INSTANCE_END_LOST_MS);
         return;
@@ -208,11 +218,11 @@ instance_end_expected(const slot_t *s, int status)
         return 0;
     }
 
-    if (s->signals > 0 || s->unparented || supervisor.draining) {
+    if (s->signals > 0 || supervisor.draining) {
         return 1;
     }
 
-    if (status == -1 || !WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+    if (status != -1 && (!WIFEXITED(status) || WEXITSTATUS(status) != 0)) {
         return 0;
     }
 
@@ -299,41 +309,53 @@ instance_end_free(slot_t *s)
 }
 
 
+void
+instance_end_unparented(slot_t *s)
+{
+    int    fd;
+    pid_t  pid;
+
+    if (s->unparented) {
+        return;
+    }
+
+    pid = atomic_load(&s->sh->pid);
+    fd = pid > 0 ? (int) syscall(SYS_pidfd_open, pid, 0) : -1;
+
+    s->unparented = 1;
+    s->process.handler = instance_end_process;
+    s->process.data = s;
+
+    if (fd == -1 || loop_add(&s->process, fd, EPOLLIN) == -1) {
+        if (fd != -1) {
+            close(fd);
+        }
+
+        instance_end_free(s);
+    }
+}
+
+
 /* the init is gone, and takes what it had started along; its instances are
    waited for one by one, and helped */
 
 void
 pool_orphaned(version_t *v)
 {
-    int      fd;
-    pid_t    pid;
     slot_t  *s, *next;
 
     for (s = v->function->slots; s != NULL; s = next) {
         next = s->sibling_next;
 
-        if (s->version != v || s->unparented) {
+        if (s->version != v) {
             continue;
         }
 
-        pid = atomic_load(&s->sh->pid);
-        s->unparented = 1;
-        s->signals = 2;
-        s->process.handler = instance_end_process;
-        s->process.data = s;
+        instance_end_unparented(s);
 
-        fd = pid > 0 ? (int) syscall(SYS_pidfd_open, pid, 0) : -1;
-
-        if (fd == -1 || loop_add(&s->process, fd, EPOLLIN) == -1) {
-            if (fd != -1) {
-                close(fd);
-            }
-
-            instance_end_free(s);
-            continue;
+        if (s->process.fd != -1) {
+            instance_end_kill(s, NULL);
         }
-
-        instance_end_kill(s, NULL);
     }
 }
 
@@ -343,22 +365,28 @@ instance_end_process(void *data, uint32_t events)
 {
     (void) events;
 
-    instance_end_free(data);
+    instance_end_reaped(data, -1);
 }
 
 
 void
 pool_unforked(version_t *v)
 {
-    slot_t  *s;
+    slot_t  *s, *next;
 
-    for (s = v->function->slots; s != NULL; s = s->sibling_next) {
+    for (s = v->function->slots; s != NULL; s = next) {
+        next = s->sibling_next;
 
-        if (s->version == v && s->inner_pid == 0 && s->signals == 0
-            && faas_slot_state(atomic_load(&s->sh->word))
-               == FAAS_SLOT_STARTING)
+        if (s->version != v || s->inner_pid != 0 || s->signals > 0) {
+            continue;
+        }
+
+        if (faas_slot_state(atomic_load(&s->sh->word)) == FAAS_SLOT_STARTING)
         {
             instance_end_watch(s, INSTANCE_END_LOST_MS);
+
+        } else {
+            instance_end_unparented(s);
         }
     }
 }

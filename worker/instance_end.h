@@ -25,6 +25,10 @@ void instance_end_kill(slot_t *s, const char *cause);
 /* the process is reaped; status as wait4 gives it, -1: not known */
 void instance_end_reaped(slot_t *s, int status);
 
+/* its init does not know it: from now on signalled and seen dead by pidfd;
+   frees the slot when there is no such process */
+void instance_end_unparented(slot_t *s);
+
 /* there is no process (any more), and nothing to be said of it */
 void instance_end_free(slot_t *s);
 

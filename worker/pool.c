@@ -516,6 +516,12 @@ pool_forked(version_t *v, uint32_t slot, uint64_t generation,
 
     atomic_store(&s->sh->inner_pid, inner_pid);
     slot_name(s, inner_pid);
+
+    /* READY may come first, and with it a reason to end it */
+
+    if (s->signals > 0) {
+        instance_end_ask(s, s->cause);
+    }
 }
 
 
@@ -575,6 +581,18 @@ pool_ready(version_t *v, uint32_t slot, uint64_t generation, pid_t pid)
         mean = atomic_load(&f->sh->start_us);
         atomic_store(&f->sh->start_us, mean ? mean - mean / 4 + took / 4
                                             : took);
+    }
+
+    if (s->inner_pid == 0 && v->lineage != LINEAGE_LIVE) {
+
+        /* its template died before it could tell of it: the init does not
+           take it for its own */
+
+        instance_end_unparented(s);
+
+        if (s->process.fd == -1) {
+            return;
+        }
     }
 
     pool_offer(s, word);

@@ -45,7 +45,8 @@ struct slot_s {
                                                 its budget */
     uint8_t                   signals;       /* 0, 1: asked, 2: killed */
     uint8_t                   retired;       /* it takes no more requests */
-    uint8_t                   unparented;    /* its init is gone */
+    uint8_t                   unparented;    /* its init is gone, or does
+                                                not know it */
     uint8_t                   told;          /* its end is in the log */
     const char               *cause;         /* why we end it, NULL: we do
                                                 not */
