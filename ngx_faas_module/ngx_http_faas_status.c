@@ -602,7 +602,7 @@ ngx_http_faas_status_count(ngx_http_faas_status_t *s, uint32_t version,
 
         chunk = faas_scoreboard_chunk(s->board, index);
 
-        if (ngx_http_faas_status_get(chunk->version) != version) {
+        if (faas_chunk_version(chunk) != version) {
             continue;
         }
 

@@ -65,10 +65,6 @@ faas_scoreboard_format(faas_scoreboard_t *sb, uint64_t size,
 
     strncpy(sb->release, release, sizeof(sb->release) - 1);
 
-    for (i = 0; i < sb->chunks; i++) {
-        atomic_init(&faas_scoreboard_chunk(sb, i)->version, FAAS_INDEX_NONE);
-    }
-
     for (i = 0; i < sb->functions; i++) {
         atomic_init(&faas_scoreboard_function(sb, i)->current,
                     FAAS_INDEX_NONE);
@@ -222,6 +218,21 @@ faas_route_buffer_t *
 faas_scoreboard_routes(faas_scoreboard_t *sb, uint64_t epoch)
 {
     return faas_scoreboard_at(sb, sb->routes_offset[epoch & 1]);
+}
+
+
+uint32_t
+faas_chunk_version(faas_chunk_t *c)
+{
+    /* 0 - 1 is INDEX_NONE */
+    return atomic_load(&c->owner) - 1;
+}
+
+
+void
+faas_chunk_give(faas_chunk_t *c, uint32_t version)
+{
+    atomic_store(&c->owner, version + 1);
 }
 
 

@@ -267,13 +267,15 @@ typedef enum {
 
 /*
  * 64 slots of one version.  Slot i of chunk c has index c * 64 + i.
- * version: supervisor; a chunk changes it only while all slots are FREE.
+ * owner: supervisor; it changes only while all slots are FREE.  0 for none,
+ * so that a chunk that was never used costs no memory.
  * idle, handed: hints, bit i for slot i; the word decides.  A bit too many
  * costs a look; none is ever missing while its slot can be had (faas_slot.c).
  */
 
 typedef struct {
-    _Atomic uint32_t          version;     /* version index or INDEX_NONE */
+    _Atomic uint32_t          owner;       /* version index + 1, 0: none;
+                                              faas_chunk_version() */
     _Atomic uint32_t          slots;       /* slots in use by the supervisor */
     _Atomic uint64_t          idle;
     _Atomic uint64_t          handed;
@@ -401,6 +403,12 @@ faas_cell_t *faas_scoreboard_cell(faas_scoreboard_t *sb, uint32_t function,
     uint32_t worker);
 faas_route_buffer_t *faas_scoreboard_routes(faas_scoreboard_t *sb,
     uint64_t epoch);
+
+
+/* the version that owns the chunk, or INDEX_NONE; the setter is for the
+   supervisor */
+uint32_t faas_chunk_version(faas_chunk_t *c);
+void faas_chunk_give(faas_chunk_t *c, uint32_t version);
 
 
 /* -- guarded text and limits ---------------------------------------------- */

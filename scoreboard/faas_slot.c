@@ -250,9 +250,7 @@ faas_slot_find(faas_scoreboard_t *sb, uint32_t version, uint32_t worker,
 
         /* a chunk may have gone to another version since we were routed */
 
-        if (atomic_load(&faas_scoreboard_chunk(sb, chunk)->version)
-            != version)
-        {
+        if (faas_chunk_version(faas_scoreboard_chunk(sb, chunk)) != version) {
             continue;
         }
 

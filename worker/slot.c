@@ -304,7 +304,7 @@ slot_chunk(version_t *v)
     atomic_store(&chunk->idle, 0);
     atomic_store(&chunk->handed, 0);
     atomic_store(&chunk->slots, 0);
-    atomic_store(&chunk->version, v->index);
+    faas_chunk_give(chunk, v->index);
 
     v->used[n] = 0;
     atomic_store(&v->sh->chunk[n], c);
@@ -325,7 +325,7 @@ slot_free_chunk(void)
         i = (slots.next_chunk + n) % supervisor.board->chunks;
 
         chunk = faas_scoreboard_chunk(supervisor.board, i);
-        v = version_at(atomic_load(&chunk->version));
+        v = version_at(faas_chunk_version(chunk));
 
         /* a zeroed board says version 0 everywhere; so does a chunk whose
            version was freed when a supervisor died */
@@ -380,7 +380,7 @@ slot_release_chunks(version_t *v)
         }
 
         chunk = faas_scoreboard_chunk(supervisor.board, c);
-        atomic_store(&chunk->version, FAAS_INDEX_NONE);
+        faas_chunk_give(chunk, FAAS_INDEX_NONE);
     }
 }
 

@@ -192,7 +192,7 @@ test_new_board_is_empty(void **state)
     assert_int_equal(faas_text_read(&sb->last_error, text), 0);
 
     for (i = 0; i < sb->chunks; i++) {
-        assert_int_equal(faas_scoreboard_chunk(sb, i)->version,
+        assert_int_equal(faas_chunk_version(faas_scoreboard_chunk(sb, i)),
                          FAAS_INDEX_NONE);
     }
 

@@ -146,7 +146,7 @@ setup(void **state)
     assert_int_equal(faas_scoreboard_format(sb, BOARD_SIZE, "test"), FAAS_OK);
 
     chunk = faas_scoreboard_chunk(sb, CHUNK);
-    atomic_store(&chunk->version, VERSION);
+    faas_chunk_give(chunk, VERSION);
 
     v = faas_scoreboard_version(sb, VERSION);
     atomic_store(&v->chunk[0], CHUNK);
@@ -399,10 +399,10 @@ test_lowest_idle_slot_is_taken_until_none_is(void **state)
 
     /* a chunk that has gone to another version, and numbers out of range */
 
-    atomic_store(&chunk->version, VERSION + 1);
+    faas_chunk_give(chunk, VERSION + 1);
     assert_int_equal(faas_slot_acquire(sb, VERSION, 7, &slot, &word),
                      FAAS_BUSY);
-    atomic_store(&chunk->version, VERSION);
+    faas_chunk_give(chunk, VERSION);
 
     v = faas_scoreboard_version(sb, VERSION);
     atomic_store(&v->chunk[0], sb->chunks);
