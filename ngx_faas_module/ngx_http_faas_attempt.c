@@ -45,9 +45,15 @@ ngx_http_faas_attempt_count(ngx_http_faas_ctx_t *ctx)
     us = ngx_http_faas_now_us() - ctx->handed_us;
     cell = ngx_http_faas_cell(ctx->function);
 
+    ngx_http_faas_count(cell->finished, 1);
+
+    if (!u->request_sent) {
+        /* it had a slot and left it again: nothing was run or moved */
+        return;
+    }
+
     ctx->exec_us += us;
 
-    ngx_http_faas_count(cell->finished, 1);
     ngx_http_faas_count(cell->service_us, us);
 
     if (u->state) {

@@ -498,6 +498,8 @@ ngx_http_faas_queue_lose(ngx_http_faas_ctx_t *ctx)
 {
     ctx->holding = 0;
     ctx->attempts--;
+
+    ngx_http_faas_count(ngx_http_faas_cell(ctx->function)->finished, 1);
 }
 
 

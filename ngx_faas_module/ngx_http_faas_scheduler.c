@@ -641,9 +641,7 @@ ngx_http_faas_scheduler_free(ngx_peer_connection_t *pc, void *data,
         ngx_del_timer(&ctx->timer);
     }
 
-    if (u->request_sent) {
-        ngx_http_faas_attempt_count(ctx);
-    }
+    ngx_http_faas_attempt_count(ctx);
 
     if (c != NULL && c == ctx->placeholder) {
 
