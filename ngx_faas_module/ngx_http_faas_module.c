@@ -236,6 +236,10 @@ ngx_http_faas_preconfiguration(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
+    if (ngx_http_faas_id_add(cf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     return ngx_http_faas_variables_add(cf);
 }
 
@@ -268,6 +272,8 @@ ngx_http_faas_postconfiguration(ngx_conf_t *cf)
     if (fmcf->pass.file == NULL) {
         return NGX_OK;
     }
+
+    fmcf->request_id = ngx_http_faas_id_find(cf);
 
     cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
 

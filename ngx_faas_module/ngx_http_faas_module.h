@@ -17,6 +17,7 @@
  *   ngx_http_faas_queue.c       slots: acquire, wait in line, hand over, wake
  *   ngx_http_faas_connection.c  connections kept to slots
  *   ngx_http_faas_variables.c   $faas_*
+ *   ngx_http_faas_id.c          $faas_request_id
  *   ngx_http_faas_accel.c       whose X-Accel-Redirect is let through
  *   ngx_http_faas_filter.c      platform headers on our own answers
  *   ngx_http_faas_status.c      faas_status
@@ -84,6 +85,8 @@ typedef struct {
     size_t                    memory;          /* of all functions, bytes */
     ngx_uint_t                busy_status;     /* instead of 503 */
     ngx_array_t               function_confs;  /* of *_function_conf_t */
+    ngx_int_t                 request_id;      /* index of $request_id, or
+                                                  NGX_ERROR: not in use */
     ngx_http_upstream_srv_conf_t  *upstream;   /* ours, NULL: no faas_pass */
     ngx_http_faas_place_t     pass;            /* of the first faas_pass, file
                                                   NULL: none */
@@ -300,6 +303,9 @@ ngx_http_faas_ctx_t *ngx_http_faas_ctx(ngx_http_request_t *r);
 ngx_int_t ngx_http_faas_refuse(ngx_http_faas_ctx_t *ctx,
     faas_outcome_e outcome, const char *cause);
 
+/* a header that the client sent, by name in any case; NULL: it did not */
+ngx_str_t *ngx_http_faas_header(ngx_http_request_t *r, ngx_str_t *name);
+
 /* the request's outcome is final: counted once, first word wins */
 void ngx_http_faas_decide(ngx_http_faas_ctx_t *ctx, faas_outcome_e outcome,
     const char *cause);
@@ -449,6 +455,14 @@ ngx_int_t ngx_http_faas_connection_acquire(uint32_t version, uint32_t *slot,
 /* ngx_http_faas_variables.c */
 
 ngx_int_t ngx_http_faas_variables_add(ngx_conf_t *cf);
+
+
+/* ngx_http_faas_id.c */
+
+ngx_int_t ngx_http_faas_id_add(ngx_conf_t *cf);
+
+/* postconfiguration: index of $request_id, NGX_ERROR when nobody uses it */
+ngx_int_t ngx_http_faas_id_find(ngx_conf_t *cf);
 
 
 /* ngx_http_faas_filter.c */

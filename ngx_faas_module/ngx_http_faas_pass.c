@@ -100,7 +100,7 @@ static ngx_http_faas_param_t  ngx_http_faas_pass_cgi[] = {
     { "SERVER_PORT", "$server_port" },
     { "SERVER_NAME", "$server_name" },
     { "REDIRECT_STATUS", "200" },
-    { "REQUEST_ID", "$request_id" },
+    { "REQUEST_ID", "$faas_request_id" },
 
     /* never the raw header, which an absolute request line need not match */
     { "HTTP_HOST", "$faas_http_host if_not_empty" },

@@ -24,7 +24,6 @@ static ngx_int_t ngx_http_faas_token(ngx_http_request_t *r,
     ngx_http_faas_ctx_t *ctx);
 static void ngx_http_faas_shorten(ngx_http_request_t *r,
     ngx_http_faas_ctx_t *ctx);
-static ngx_str_t *ngx_http_faas_header(ngx_http_request_t *r, ngx_str_t *name);
 static uint32_t ngx_http_faas_retry_after(ngx_http_faas_ctx_t *ctx,
     faas_outcome_e outcome);
 
@@ -382,7 +381,7 @@ ngx_http_faas_shorten(ngx_http_request_t *r, ngx_http_faas_ctx_t *ctx)
 }
 
 
-static ngx_str_t *
+ngx_str_t *
 ngx_http_faas_header(ngx_http_request_t *r, ngx_str_t *name)
 {
     ngx_uint_t        i;
