@@ -1,4 +1,5 @@
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -18,6 +19,7 @@
 
 static const char *request_text(faas_request_t *r, const char *name,
     const char *otherwise);
+static void request_find(faas_request_t *r);
 static int request_is_unknown(faas_request_t *r);
 static uint64_t request_number(const char *text);
 static uint64_t request_seconds_ns(const char *text);
@@ -64,13 +66,14 @@ request_read(faas_request_t *r, int fd)
 void
 request_start(faas_request_t *r, uint64_t now_ns, uint32_t timeout_ms)
 {
-    uint64_t     limit_ns, shorter_ns;
-    const char  *text;
+    uint64_t  limit_ns, shorter_ns;
+
+    request_find(r);
 
     memset(&r->query, 0, sizeof(pairs_t));
     memset(&r->params, 0, sizeof(pairs_t));
 
-    r->announced = request_number(request_text(r, "CONTENT_LENGTH", ""));
+    r->announced = r->content_length ? request_number(r->content_length) : 0;
     r->unknown = request_is_unknown(r);
     r->taken = 0;
     r->body = NULL;
@@ -82,10 +85,8 @@ request_start(faas_request_t *r, uint64_t now_ns, uint32_t timeout_ms)
 
     /* what the caller gives can only be less than what the function has */
 
-    text = request_variable(r, "HTTP_FAAS_TIMEOUT");
-
-    if (text) {
-        shorter_ns = request_seconds_ns(text);
+    if (r->faas_timeout) {
+        shorter_ns = request_seconds_ns(r->faas_timeout);
 
         if (shorter_ns && (limit_ns == 0 || shorter_ns < limit_ns)) {
             limit_ns = shorter_ns;
@@ -95,6 +96,63 @@ request_start(faas_request_t *r, uint64_t now_ns, uint32_t timeout_ms)
     r->deadline_ns = limit_ns ? now_ns + limit_ns : 0;
 
     response_start(r);
+}
+
+
+/* nginx sends some thirty variables; the first of a name counts */
+
+static void
+request_find(faas_request_t *r)
+{
+    char        **variable, *p;
+    const char  **found;
+    size_t        i;
+
+    static const struct {
+        const char  *name;
+        size_t       length;
+        size_t       offset;
+    } wanted[] = {
+#define wanted_name(name, field)                                              \
+        { name "=", sizeof(name), offsetof(faas_request_t, field) }
+        wanted_name("REQUEST_METHOD", method),
+        wanted_name("CONTENT_LENGTH", content_length),
+        wanted_name("HTTP_TRANSFER_ENCODING", transfer_encoding),
+        wanted_name("HTTP_FAAS_TIMEOUT", faas_timeout)
+#undef wanted_name
+    };
+
+    r->method = NULL;
+    r->content_length = NULL;
+    r->transfer_encoding = NULL;
+    r->faas_timeout = NULL;
+
+    for (variable = r->fcgx.envp; *variable != NULL; variable++) {
+        p = *variable;
+
+        /* most of the others have another third letter */
+
+        if (*p == '\0' || p[1] == '\0'
+            || (p[2] != 'Q' && p[2] != 'N' && p[2] != 'T'))
+        {
+            continue;
+        }
+
+        for (i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
+
+            if (strncmp(p, wanted[i].name, wanted[i].length) != 0) {
+                continue;
+            }
+
+            found = (const char **) ((char *) r + wanted[i].offset);
+
+            if (*found == NULL) {
+                *found = p + wanted[i].length;
+            }
+
+            break;
+        }
+    }
 }
 
 
@@ -108,13 +166,13 @@ request_is_unknown(faas_request_t *r)
 {
     const char  *method;
 
-    if (*request_text(r, "CONTENT_LENGTH", "") != '\0') {
+    if (r->content_length && *r->content_length != '\0') {
         return 0;
     }
 
     method = faas_method(r);
 
-    return request_variable(r, "HTTP_TRANSFER_ENCODING") != NULL
+    return r->transfer_encoding != NULL
            || strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0
            || strcmp(method, "PATCH") == 0;
 }
@@ -260,7 +318,7 @@ request_seconds_ns(const char *text)
 const char *
 faas_method(faas_request_t *r)
 {
-    return request_text(r, "REQUEST_METHOD", "GET");
+    return r->method ? r->method : "GET";
 }
 
 

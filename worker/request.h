@@ -65,6 +65,13 @@ struct faas_request_s {
     pairs_t                   params;
     uint64_t                  deadline_ns; /* CLOCK_MONOTONIC, 0: none */
 
+    /* what each request is asked for, found in one walk over the variables;
+       NULL: there is none */
+    const char               *method;
+    const char               *content_length;
+    const char               *transfer_encoding;
+    const char               *faas_timeout;
+
     uint64_t                  announced;   /* CONTENT_LENGTH, 0: none */
     uint64_t                  taken;       /* bytes read of the body */
     char                     *body;        /* by faas_body(), malloc()ed */

@@ -67,10 +67,8 @@ void
 response_start(faas_request_t *r)
 {
     response_t  *response;
-    const char  *method;
 
     response = &r->response;
-    method = request_variable(r, "REQUEST_METHOD");
 
     response->header = NULL;
     response->headers = 0;
@@ -79,7 +77,7 @@ response_start(faas_request_t *r)
     response->length = 0;
     response->counted = 0;
     response->status = 0;
-    response->head = method && strcmp(method, "HEAD") == 0;
+    response->head = r->method && strcmp(r->method, "HEAD") == 0;
     response->sent = 0;
     response->lost = 0;
 }

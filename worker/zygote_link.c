@@ -161,8 +161,12 @@ zygote_link_exec(int far)
                           "................................................"
                           "................................................";
 
+    /* libfcgi allocates some thirty strings for a request: with room for all
+       of them in the allocator's first cache, freeing costs a third */
+    static char  tunables[] = "GLIBC_TUNABLES=glibc.malloc.tcache_count=64";
+
     char  *argv[] = { name, NULL };
-    char  *envp[] = { room, NULL };
+    char  *envp[] = { room, tunables, NULL };
 
     far = fcntl(far, F_DUPFD_CLOEXEC, 10);
     null = open("/dev/null", O_RDONLY|O_CLOEXEC);
