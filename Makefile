@@ -23,15 +23,18 @@ LDFLAGS_ := -pie -Wl,-z,relro -Wl,-z,now $(SANITIZE)
 SCOREBOARD := $(wildcard scoreboard/*.c)
 
 # which source belongs to which program; common files are in both
-SUPERVISOR := worker/main.c worker/keeper.c worker/supervisor.c \
+SUPERVISOR := worker/main.c worker/keeper.c worker/keeper_packet.c \
+              worker/supervisor.c worker/board.c worker/drain.c \
               worker/control.c worker/owner.c worker/deploy.c \
-              worker/version.c worker/function.c worker/lineage.c \
-              worker/zygote_link.c worker/pool.c worker/instance_end.c \
-              worker/slot.c worker/memory.c worker/journal.c \
-              worker/routes.c worker/settings.c worker/policy.c \
-              worker/backoff.c worker/loop.c worker/log.c \
-              worker/deposit.c worker/watch.c worker/store.c \
-              worker/elf_check.c worker/elf_dynamic.c \
+              worker/function.c worker/claims.c worker/version.c \
+              worker/lineage.c worker/lineage_start.c \
+              worker/lineage_read.c worker/zygote_link.c worker/pool.c \
+              worker/report.c worker/patrol.c worker/instance_end.c \
+              worker/memory.c worker/slot.c worker/place.c \
+              worker/journal.c worker/routes.c worker/settings.c \
+              worker/settings_descriptor.c worker/backoff.c worker/loop.c \
+              worker/log.c worker/deposit.c worker/policy.c worker/watch.c \
+              worker/store.c worker/elf_check.c worker/elf_dynamic.c \
               worker/elf_file.c worker/message.c
 ZYGOTE     := worker/zygote.c worker/init.c worker/family.c worker/fds.c \
               worker/sandbox.c worker/environment.c worker/title.c \

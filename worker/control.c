@@ -11,11 +11,12 @@
 
 #include "control.h"
 #include "deposit.h"
+#include "drain.h"
 #include "faas_control.h"
 #include "log.h"
 #include "loop.h"
 #include "owner.h"
-#include "slot.h"
+#include "place.h"
 #include "supervisor.h"
 
 
@@ -224,7 +225,7 @@ control_accept_one(int fd)
         (void) faas_control_send(fd, FAAS_CONTROL_REFUSED, "draining", 8,
                                  NULL, 0);
         close(fd);
-        supervisor_drain("another host is waiting", 1);
+        drain_begin("another host is waiting", 1);
         return;
     }
 
@@ -289,7 +290,7 @@ control_close(control_t *c)
         deposit_remove("lifeline/%u", c->number);
 
         if (--control.lifelines == 0) {
-            supervisor_drain("the last nginx is gone", 0);
+            drain_begin("the last nginx is gone", 0);
         }
 
         break;
@@ -560,7 +561,7 @@ control_send_pages(control_t *c)
     faas_control_page_t  page;
 
     while (c->kind == CONTROL_WORKER
-           && (index = slot_page(c->pages)) != FAAS_INDEX_NONE)
+           && (index = place_page(c->pages)) != FAAS_INDEX_NONE)
     {
         s = slot_at(index);
 

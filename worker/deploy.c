@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "claims.h"
 #include "deploy.h"
 #include "elf_check.h"
 #include "log.h"
@@ -129,7 +130,7 @@ deploy_configured(void)
         pool_changed(f);
     }
 
-    function_routes_changed();
+    claims_changed();
 
     if (deploy.path == NULL
         || strcmp(deploy.path, supervisor.settings->functions) != 0)
@@ -201,7 +202,7 @@ deploy_looked(void)
     }
 
     (void) store_sweep(supervisor.store, deploy_keep, NULL);
-    function_forget();
+    claims_settle();
 }
 
 

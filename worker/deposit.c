@@ -1,11 +1,9 @@
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "deposit.h"
@@ -21,9 +19,8 @@ typedef struct {
 } deposit_t;
 
 
+static int deposit_send(keeper_type_e type, const char *key, int fd);
 static int deposit_compare(const void *one, const void *two);
-static int deposit_send(keeper_packet_t *packet, int fd);
-static int deposit_receive(keeper_packet_t *packet, int *fd);
 
 
 static struct {
@@ -45,9 +42,7 @@ deposit_open(int channel)
     deposits.channel = channel;
 
     for ( ;; ) {
-        fd = -1;
-
-        if (deposit_receive(&packet, &fd) == -1) {
+        if (keeper_packet_receive(channel, 0, &packet, &fd) == -1) {
             return -1;
         }
 
@@ -82,7 +77,6 @@ deposit_open(int channel)
 
         memcpy(deposits.list[deposits.count].key, packet.key,
                KEEPER_KEY_SIZE);
-        deposits.list[deposits.count].key[KEEPER_KEY_SIZE - 1] = '\0';
         deposits.list[deposits.count].fd = fd;
         deposits.count++;
     }
@@ -156,34 +150,47 @@ deposit_take_any(const char *prefix, unsigned *number)
 int
 deposit_put(int fd, const char *format, ...)
 {
-    va_list          args;
-    keeper_packet_t  packet;
-
-    memset(&packet, 0, sizeof(packet));
-    packet.type = KEEPER_PUT;
+    char     key[KEEPER_KEY_SIZE];
+    va_list  args;
 
     va_start(args, format);
-    (void) vsnprintf(packet.key, sizeof(packet.key), format, args);
+    (void) vsnprintf(key, sizeof(key), format, args);
     va_end(args);
 
-    return deposit_send(&packet, fd);
+    return deposit_send(KEEPER_PUT, key, fd);
 }
 
 
 void
 deposit_remove(const char *format, ...)
 {
-    va_list          args;
-    keeper_packet_t  packet;
-
-    memset(&packet, 0, sizeof(packet));
-    packet.type = KEEPER_REMOVE;
+    char     key[KEEPER_KEY_SIZE];
+    va_list  args;
 
     va_start(args, format);
-    (void) vsnprintf(packet.key, sizeof(packet.key), format, args);
+    (void) vsnprintf(key, sizeof(key), format, args);
     va_end(args);
 
-    (void) deposit_send(&packet, -1);
+    (void) deposit_send(KEEPER_REMOVE, key, -1);
+}
+
+
+/* the keeper reads whatever happens, so a full socket is a short wait; when
+   it is dead, the loop sees the end of the channel */
+
+static int
+deposit_send(keeper_type_e type, const char *key, int fd)
+{
+    if (keeper_packet_send(deposits.channel, type, key, fd) == -1) {
+
+        if (errno != EPIPE && errno != ECONNRESET) {
+            log_line(LOG_ALERT, errno, "could not deposit \"%s\"", key);
+        }
+
+        return -1;
+    }
+
+    return 0;
 }
 
 
@@ -203,100 +210,4 @@ deposit_settle(void)
     deposits.list = NULL;
     deposits.count = 0;
     deposits.room = 0;
-}
-
-
-/* the keeper reads whatever happens, so a full socket is a short wait; when
-   it is dead, the loop sees the end of the channel */
-
-static int
-deposit_send(keeper_packet_t *packet, int fd)
-{
-    ssize_t         n;
-    struct iovec    iov;
-    struct msghdr   msg;
-
-    union {
-        struct cmsghdr  head;
-        char            space[CMSG_SPACE(sizeof(int))];
-    } control;
-
-    memset(&msg, 0, sizeof(msg));
-
-    iov.iov_base = packet;
-    iov.iov_len = sizeof(keeper_packet_t);
-
-    msg.msg_iov = &iov;
-    msg.msg_iovlen = 1;
-
-    if (fd != -1) {
-        memset(&control, 0, sizeof(control));
-        msg.msg_control = &control;
-        msg.msg_controllen = sizeof(control.space);
-
-        control.head.cmsg_level = SOL_SOCKET;
-        control.head.cmsg_type = SCM_RIGHTS;
-        control.head.cmsg_len = CMSG_LEN(sizeof(int));
-        memcpy(CMSG_DATA(&control.head), &fd, sizeof(int));
-    }
-
-    do {
-        n = sendmsg(deposits.channel, &msg, MSG_NOSIGNAL);
-    } while (n == -1 && errno == EINTR);
-
-    if (n == -1) {
-        log_line(LOG_ALERT, errno, "could not deposit \"%s\"", packet->key);
-        return -1;
-    }
-
-    return 0;
-}
-
-
-static int
-deposit_receive(keeper_packet_t *packet, int *fd)
-{
-    ssize_t          n;
-    struct iovec     iov;
-    struct msghdr    msg;
-    struct cmsghdr  *cmsg;
-
-    union {
-        struct cmsghdr  head;
-        char            space[CMSG_SPACE(sizeof(int))];
-    } control;
-
-    memset(&msg, 0, sizeof(msg));
-
-    iov.iov_base = packet;
-    iov.iov_len = sizeof(keeper_packet_t);
-
-    msg.msg_iov = &iov;
-    msg.msg_iovlen = 1;
-    msg.msg_control = &control;
-    msg.msg_controllen = sizeof(control.space);
-
-    do {
-        n = recvmsg(deposits.channel, &msg, MSG_CMSG_CLOEXEC);
-    } while (n == -1 && errno == EINTR);
-
-    if (n == -1) {
-        return -1;
-    }
-
-    cmsg = CMSG_FIRSTHDR(&msg);
-
-    if (cmsg != NULL && cmsg->cmsg_level == SOL_SOCKET
-        && cmsg->cmsg_type == SCM_RIGHTS
-        && cmsg->cmsg_len == CMSG_LEN(sizeof(int)))
-    {
-        memcpy(fd, CMSG_DATA(cmsg), sizeof(int));
-    }
-
-    if (n != sizeof(keeper_packet_t)) {
-        errno = n == 0 ? ECONNRESET : EPROTO;
-        return -1;
-    }
-
-    return 0;
 }

@@ -1,100 +1,35 @@
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <unistd.h>
 
+#include "claims.h"
 #include "function.h"
 #include "log.h"
 #include "pool.h"
-#include "routes.h"
 #include "version.h"
-
-
-#define FUNCTION_ORDER_FILE  "order"
-
-
-/* one line of the order file: a name, by its position */
-
-typedef struct function_order_s  function_order_t;
-
-struct function_order_s {
-    function_order_t         *next;
-    uint64_t                  order;
-    char                      name[FAAS_NAME_SIZE];
-};
 
 
 static function_t *function_attach(uint32_t index, const char *name);
 static void function_decide(void *data);
 static void function_timer(void *data);
-static uint64_t function_order(const char *name);
-static void function_order_forget(const char *name);
-static void function_order_save(void);
 static void function_release(void *data);
 static void function_token(faas_function_t *sh);
-static void function_publish(void *data);
-static void function_refused(const routes_source_t *source,
-    const faas_route_spec_t *spec, const routes_source_t *other);
-static int function_older(const void *one, const void *two);
 
 
 function_t  *function_list;
 
 
-static struct {
-    function_t        **index;       /* by board index */
-    function_order_t   *orders;
-    uint64_t            last_order;
-    int                 state_dir;
-    int                 forgotten;   /* 1: every name has an entry */
-    loop_job_t          publish;
-} functions = { .state_dir = -1 };
+static function_t  **functions;      /* by board index, NULL: free */
 
 
 void
-function_init(int state_dir)
+function_init(void)
 {
-    int                fd;
-    char              *end, *line, *text;
-    ssize_t            n;
-    function_order_t  *o;
-
-    functions.index = loop_alloc(supervisor.board->functions
-                                 * sizeof(function_t *));
-    functions.state_dir = state_dir;
-    functions.publish.handler = function_publish;
-
-    fd = openat(state_dir, FUNCTION_ORDER_FILE, O_RDONLY|O_CLOEXEC|O_NOFOLLOW);
-    if (fd == -1) {
-        return;
-    }
-
-    text = loop_alloc(supervisor.board->functions * FAAS_NAME_SIZE + 1);
-    n = read(fd, text, supervisor.board->functions * FAAS_NAME_SIZE);
-    close(fd);
-
-    line = text;
-
-    while (n > 0 && (end = strchr(line, '\n')) != NULL) {
-        *end = '\0';
-
-        if (*line != '\0' && strlen(line) < FAAS_NAME_SIZE) {
-            o = loop_alloc(sizeof(function_order_t));
-            (void) snprintf(o->name, sizeof(o->name), "%s", line);
-            o->order = ++functions.last_order;
-            o->next = functions.orders;
-            functions.orders = o;
-        }
-
-        line = end + 1;
-    }
-
-    free(text);
+    functions = loop_alloc(supervisor.board->functions
+                           * sizeof(function_t *));
 }
 
 
@@ -116,7 +51,7 @@ function_find(const char *name)
 function_t *
 function_at(uint32_t index)
 {
-    return index < supervisor.board->functions ? functions.index[index]
+    return index < supervisor.board->functions ? functions[index]
                                                : NULL;
 }
 
@@ -129,7 +64,7 @@ function_create(const char *name)
     faas_function_t  *sh;
 
     for (i = 0; i < supervisor.board->functions; i++) {
-        if (functions.index[i] == NULL) {
+        if (functions[i] == NULL) {
             break;
         }
     }
@@ -165,7 +100,7 @@ function_create(const char *name)
 
     f = function_attach(i, name);
 
-    f->order = function_order(name);
+    f->order = claims_order(name);
 
     if (supervisor.board->functions_used < i + 1) {
         atomic_store(&supervisor.board->functions_used, i + 1);
@@ -173,8 +108,8 @@ function_create(const char *name)
 
     function_limits(f);
     atomic_store(&sh->state, FAAS_FUNCTION_LOADING);
-    function_order_save();
-    function_routes_changed();
+    claims_save();
+    claims_changed();
 
     return f;
 }
@@ -191,7 +126,7 @@ function_adopt(uint32_t index)
     f = function_attach(index, sh->name);
 
     faas_limits_read(sh, &f->limits);
-    f->order = function_order(f->name);
+    f->order = claims_order(f->name);
     f->present = atomic_load(&sh->state) != FAAS_FUNCTION_REMOVED;
 
     return f;
@@ -219,7 +154,7 @@ function_attach(uint32_t index, const char *name)
 
     journal_file_init(&f->journal, f->name);
 
-    functions.index[index] = f;
+    functions[index] = f;
 
     for (p = &function_list; *p != NULL; p = &(*p)->next) { /* void */ }
     *p = f;
@@ -284,16 +219,16 @@ function_release(void *data)
     loop_disarm(&f->timer);
     journal_file_close(&f->journal);
 
-    functions.index[f->index] = NULL;
-    function_order_forget(f->name);
+    functions[f->index] = NULL;
+    claims_drop(f->name);
 
     atomic_store(&f->sh->current, FAAS_INDEX_NONE);
     atomic_store(&f->sh->state, FAAS_FUNCTION_FREE);
 
     free(f);
 
-    function_order_save();
-    function_routes_changed();
+    claims_save();
+    claims_changed();
 }
 
 
@@ -305,7 +240,7 @@ function_state(function_t *f, faas_function_state_e state)
     }
 
     atomic_store(&f->sh->state, state);
-    function_routes_changed();
+    claims_changed();
     function_wake(f);
 }
 
@@ -389,13 +324,6 @@ function_conf(const function_t *f)
 }
 
 
-void
-function_routes_changed(void)
-{
-    loop_post(&functions.publish);
-}
-
-
 static void
 function_decide(void *data)
 {
@@ -407,138 +335,6 @@ static void
 function_timer(void *data)
 {
     pool_changed(data);
-}
-
-
-/* where the name stands in the order of claims: as it stood, or last */
-
-static uint64_t
-function_order(const char *name)
-{
-    function_order_t  *o, **p;
-
-    for (p = &functions.orders; *p != NULL; p = &(*p)->next) {
-        o = *p;
-
-        if (strcmp(o->name, name) == 0) {
-            return o->order;
-        }
-    }
-
-    o = loop_alloc(sizeof(function_order_t));
-    (void) snprintf(o->name, sizeof(o->name), "%s", name);
-    o->order = ++functions.last_order;
-    o->next = functions.orders;
-    functions.orders = o;
-
-    return o->order;
-}
-
-
-static void
-function_order_forget(const char *name)
-{
-    function_order_t  *o, **p;
-
-    for (p = &functions.orders; *p != NULL; p = &(*p)->next) {
-        o = *p;
-
-        if (strcmp(o->name, name) == 0) {
-            *p = o->next;
-            free(o);
-            return;
-        }
-    }
-}
-
-
-void
-function_forget(void)
-{
-    function_order_t  *o, **p;
-
-    for (p = &functions.orders; *p != NULL; /* void */ ) {
-        o = *p;
-
-        if (function_find(o->name) == NULL) {
-            *p = o->next;
-            free(o);
-
-        } else {
-            p = &o->next;
-        }
-    }
-
-    functions.forgotten = 1;
-    function_order_save();
-}
-
-
-/* names in the order of their claims; replaced in one piece */
-
-static void
-function_order_save(void)
-{
-    int          fd;
-    char        *text;
-    size_t       n, size, i, count;
-    function_t  *f, **sorted;
-
-    if (!functions.forgotten) {
-        return;    /* what the file says of names to come still counts */
-    }
-
-    count = 0;
-
-    for (f = function_list; f != NULL; f = f->next) {
-        count++;
-    }
-
-    size = count * FAAS_NAME_SIZE + 1;
-    text = loop_alloc(size);
-    sorted = loop_alloc((count + 1) * sizeof(function_t *));
-    n = 0;
-    i = 0;
-
-    for (f = function_list; f != NULL; f = f->next) {
-        sorted[i++] = f;
-    }
-
-    qsort(sorted, count, sizeof(function_t *), function_older);
-
-    for (i = 0; i < count; i++) {
-        n += (size_t) snprintf(text + n, size - n, "%s\n", sorted[i]->name);
-    }
-
-    fd = openat(functions.state_dir, FUNCTION_ORDER_FILE ".new",
-                O_WRONLY|O_CREAT|O_TRUNC|O_CLOEXEC|O_NOFOLLOW, 0644);
-
-    if (fd == -1 || write(fd, text, n) != (ssize_t) n
-        || renameat(functions.state_dir, FUNCTION_ORDER_FILE ".new",
-                    functions.state_dir, FUNCTION_ORDER_FILE)
-           == -1)
-    {
-        log_line(LOG_ERROR, errno, "could not save the order of functions");
-    }
-
-    if (fd != -1) {
-        close(fd);
-    }
-
-    free(sorted);
-    free(text);
-}
-
-
-static int
-function_older(const void *one, const void *two)
-{
-    const function_t  *a, *b;
-
-    a = *(function_t *const *) one;
-    b = *(function_t *const *) two;
-
-    return a->order < b->order ? -1 : a->order > b->order;
 }
 
 
@@ -555,119 +351,5 @@ function_token(faas_function_t *sh)
 
     for (i = 0; i < sizeof(bytes); i++) {
         (void) snprintf(sh->token + i * 2, 3, "%02x", bytes[i]);
-    }
-}
-
-
-static void
-function_publish(void *data)
-{
-    int                         full;
-    size_t                      n, count;
-    function_t                 *f, **sorted;
-    routes_source_t            *sources, *s;
-    const settings_function_t  *conf;
-
-    (void) data;
-
-    count = 0;
-
-    for (f = function_list; f != NULL; f = f->next) {
-        count++;
-    }
-
-    sorted = loop_alloc((count + 1) * sizeof(function_t *));
-    sources = loop_alloc((count + 1) * sizeof(routes_source_t));
-    n = 0;
-
-    for (f = function_list; f != NULL; f = f->next) {
-        if (atomic_load(&f->sh->state) != FAAS_FUNCTION_REMOVED) {
-            sorted[n++] = f;
-        }
-    }
-
-    qsort(sorted, n, sizeof(function_t *), function_older);
-
-    for (count = 0; count < n; count++) {
-        f = sorted[count];
-        s = &sources[count];
-
-        s->function = f->index;
-        s->generation = atomic_load(&f->sh->generation);
-        s->name = f->name;
-        s->routes = "";
-        s->data = f;
-
-        if (f->current != NULL && f->current->descriptor.routes != NULL) {
-            s->routes = f->current->descriptor.routes;
-            s->length = f->current->descriptor.routes_length;
-        }
-
-        conf = function_conf(f);
-
-        if (conf != NULL && conf->routes != NULL) {
-            s->prefix = conf->routes;
-
-        } else if (supervisor.settings->ceilings != NULL) {
-            s->prefix = supervisor.settings->ceilings->routes;
-        }
-    }
-
-    routes_publish(supervisor.board, sources, n, function_refused, &full);
-
-    if (full) {
-        supervisor_error(0, "the route table is full: not all routes are "
-                         "published (faas_scoreboard)");
-    }
-
-    free(sources);
-    free(sorted);
-}
-
-
-/*
- * Called once for each refused route at each publication; told when what is
- * refused of a function is not what was refused before.
- */
-
-static void
-function_refused(const routes_source_t *source, const faas_route_spec_t *spec,
-    const routes_source_t *other)
-{
-    int          shown;
-    size_t       i;
-    uint64_t     h;
-    function_t  *f;
-
-    f = source->data;
-    shown = (int) (spec->length < 96 ? spec->length : 96);
-
-    for (h = 14695981039346656037ull, i = 0; i < spec->length; i++) {
-        h = (h ^ (unsigned char) spec->pattern[i]) * 1099511628211ull;
-    }
-
-    h ^= spec->methods;
-
-    for (i = 0; i < FUNCTION_REFUSED; i++) {
-
-        if (f->refused[i] == h) {
-            return;
-        }
-
-        if (f->refused[i] == 0) {
-            f->refused[i] = h;
-            break;
-        }
-    }
-
-    if (other != NULL) {
-        function_error(f, LOG_ERROR, "route \"%.*s\" is refused: function "
-                       "\"%s\" has it", shown, spec->pattern, other->name);
-
-    } else {
-        function_error(f, LOG_ERROR, "route \"%.*s\" is refused: not below "
-                       "\"%s\", or the route table is full", shown,
-                       spec->pattern,
-                       source->prefix ? source->prefix : "/");
     }
 }

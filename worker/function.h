@@ -68,8 +68,7 @@ struct function_s {
 extern function_t  *function_list;           /* order of creation */
 
 
-/* reads the persistent order of claims (faas_state/order) */
-void function_init(int state_dir);
+void function_init(void);
 
 function_t *function_find(const char *name);
 function_t *function_at(uint32_t index);
@@ -85,9 +84,6 @@ function_t *function_adopt(uint32_t index);
  * becomes free, which it does when the last version has ended.
  */
 void function_unserved(function_t *f);
-
-/* the directory is known: names that are not there lose their claims */
-void function_forget(void);
 
 /* the one setter of its state; wakes who waits */
 void function_state(function_t *f, faas_function_state_e state);
@@ -105,9 +101,6 @@ void function_wake(function_t *f);
 
 /* the block of the configuration for f, or NULL */
 const settings_function_t *function_conf(const function_t *f);
-
-/* the route table is published at the end of this turn */
-void function_routes_changed(void);
 
 
 #endif /* FUNCTION_H_INCLUDED */

@@ -8,7 +8,10 @@
 #include <unistd.h>
 
 #include "instance_end.h"
+#include "lineage.h"
+#include "lineage_read.h"
 #include "log.h"
+#include "place.h"
 #include "pool.h"
 
 
@@ -159,7 +162,7 @@ instance_end_lost(slot_t *s)
 
 
 void
-pool_exited(version_t *v, int32_t inner_pid, int status)
+instance_end_exited(version_t *v, int32_t inner_pid, int status)
 {
     slot_t  *s;
 
@@ -252,7 +255,7 @@ instance_end_tell(slot_t *s, int status)
         ready = " before it was ready";
     }
 
-    pool_describe(status, how, sizeof(how));
+    instance_end_describe(status, how, sizeof(how));
 
     function_error(v->function, s->cause ? LOG_WARN : LOG_ERROR,
                    "version %s slot %u pid %d %s%s%s%s, age %llu.%03u s, "
@@ -302,7 +305,7 @@ instance_end_free(slot_t *s)
 
     slot_count(s, -1);
     slot_return(s);
-    slot_emptied(s);
+    place_emptied(s);
 
     pool_changed(f);
     version_idle(v);
@@ -340,7 +343,7 @@ instance_end_unparented(slot_t *s)
    waited for one by one, and helped */
 
 void
-pool_orphaned(version_t *v)
+instance_end_orphaned(version_t *v)
 {
     slot_t  *s, *next;
 
@@ -370,7 +373,7 @@ instance_end_process(void *data, uint32_t events)
 
 
 void
-pool_unforked(version_t *v)
+instance_end_unforked(version_t *v)
 {
     slot_t  *s, *next;
 
@@ -393,7 +396,7 @@ pool_unforked(version_t *v)
 
 
 void
-pool_verify(void)
+instance_end_verify(void)
 {
     pid_t    pid;
     slot_t  *s, *next;
@@ -410,7 +413,7 @@ pool_verify(void)
 
 
 void
-pool_end_all(int hard)
+instance_end_all(int hard)
 {
     slot_t  *s;
 
@@ -428,7 +431,7 @@ pool_end_all(int hard)
 
 
 void
-pool_describe(int status, char *buf, size_t size)
+instance_end_describe(int status, char *buf, size_t size)
 {
     if (status == -1) {
         (void) snprintf(buf, size, "ended");

@@ -32,5 +32,23 @@ void instance_end_unparented(slot_t *s);
 /* there is no process (any more), and nothing to be said of it */
 void instance_end_free(slot_t *s);
 
+/* the init says that its child has ended */
+void instance_end_exited(version_t *v, int32_t inner_pid, int status);
+
+/* the init is dead: so are, or will be, its instances */
+void instance_end_orphaned(version_t *v);
+
+/* the template is dead: what it was told to fork and did not, is not coming */
+void instance_end_unforked(version_t *v);
+
+/* a while after a restart: whose end was told to a supervisor that died */
+void instance_end_verify(void);
+
+/* SIGTERM for all instances of the host; hard: SIGKILL */
+void instance_end_all(int hard);
+
+/* "exited with code 1", "was killed by signal 11 (Segmentation fault)" */
+void instance_end_describe(int status, char *buf, size_t size);
+
 
 #endif /* INSTANCE_END_H_INCLUDED */

@@ -37,17 +37,16 @@ typedef struct {
 
 
 static int keeper_lock(const char *state);
-static int keeper_living(const char *state);
+static int keeper_living(void);
 static void keeper_answer(const char *text, const char *subject, int error);
 static int keeper_start(const char *state);
 static void keeper_child(const char *state, int channel);
 static int keeper_give(void);
 static void keeper_serve(void);
-static void keeper_read(void);
 static int keeper_put(const char *key, int fd);
 static void keeper_remove(const char *key);
-static int keeper_reap(int *status);
-static int keeper_packet(keeper_type_e type, const char *key, int fd);
+static void keeper_read(void);
+static void keeper_reap(void);
 static uint64_t keeper_now_ms(void);
 
 
@@ -57,6 +56,7 @@ static struct {
     int             ready;          /* where nginx waits for an answer */
     int             channel;        /* our end, -1: no supervisor */
     pid_t           supervisor;     /* 0: none */
+    int             status;         /* of the last one, as waitpid() gives */
     int             ending;         /* we were asked to end */
 
     keeper_item_t  *items;
@@ -180,7 +180,7 @@ keeper_lock(const char *state)
             return -1;
         }
 
-        if (keeper_living(state)) {
+        if (keeper_living()) {
             if (write(keeper.ready, "ready\n", 6) == -1) {
                 return -1;
             }
@@ -206,14 +206,12 @@ keeper_lock(const char *state)
  */
 
 static int
-keeper_living(const char *state)
+keeper_living(void)
 {
     int                 s, n;
     char                path[64];
     struct pollfd       p;
     struct sockaddr_un  un;
-
-    (void) state;
 
     s = socket(AF_UNIX, SOCK_SEQPACKET|SOCK_CLOEXEC|SOCK_NONBLOCK, 0);
     if (s == -1) {
@@ -305,7 +303,7 @@ keeper_start(const char *state)
             }
 
             keeper_serve();
-            status = keeper_reap(NULL);
+            status = keeper.status;
         }
 
         close(keeper.channel);
@@ -390,15 +388,15 @@ keeper_give(void)
     size_t  i;
 
     for (i = 0; i < keeper.count; i++) {
-        if (keeper_packet(KEEPER_GIVE, keeper.items[i].key,
-                          keeper.items[i].fd)
+        if (keeper_packet_send(keeper.channel, KEEPER_GIVE,
+                               keeper.items[i].key, keeper.items[i].fd)
             == -1)
         {
             return -1;
         }
     }
 
-    return keeper_packet(KEEPER_END, "", -1);
+    return keeper_packet_send(keeper.channel, KEEPER_END, "", -1);
 }
 
 
@@ -432,7 +430,7 @@ keeper_serve(void)
         }
 
         if (p[0].revents) {
-            (void) keeper_reap(&n);
+            keeper_reap();
         }
     }
 }
@@ -443,59 +441,35 @@ keeper_serve(void)
 static void
 keeper_read(void)
 {
-    int               fd;
-    ssize_t           n;
-    struct iovec      iov;
-    struct msghdr     msg;
-    struct cmsghdr   *cmsg;
-    keeper_packet_t   packet;
-
-    union {
-        struct cmsghdr  head;
-        char            space[CMSG_SPACE(sizeof(int))];
-    } control;
+    int              fd;
+    keeper_packet_t  packet;
 
     for ( ;; ) {
-        memset(&msg, 0, sizeof(msg));
 
-        iov.iov_base = &packet;
-        iov.iov_len = sizeof(packet);
-
-        msg.msg_iov = &iov;
-        msg.msg_iovlen = 1;
-        msg.msg_control = &control;
-        msg.msg_controllen = sizeof(control.space);
-
-        n = recvmsg(keeper.channel, &msg, MSG_CMSG_CLOEXEC|MSG_DONTWAIT);
-
-        if (n <= 0) {
-            return;
-        }
-
-        fd = -1;
-        cmsg = CMSG_FIRSTHDR(&msg);
-
-        if (cmsg != NULL && cmsg->cmsg_level == SOL_SOCKET
-            && cmsg->cmsg_type == SCM_RIGHTS
-            && cmsg->cmsg_len == CMSG_LEN(sizeof(int)))
+        if (keeper_packet_receive(keeper.channel, MSG_DONTWAIT, &packet, &fd)
+            == -1)
         {
-            memcpy(&fd, CMSG_DATA(cmsg), sizeof(int));
-        }
-
-        packet.key[KEEPER_KEY_SIZE - 1] = '\0';
-
-        if (n == sizeof(packet) && packet.type == KEEPER_PUT && fd != -1) {
-
-            if (keeper_put(packet.key, fd) == -1) {
-                log_line(LOG_ALERT, errno, "the keeper lost \"%s\"",
-                         packet.key);
+            if (fd != -1) {
                 close(fd);
             }
 
-            continue;
+            if (errno == EPROTO) {
+                continue;
+            }
+
+            return;
         }
 
-        if (n == sizeof(packet) && packet.type == KEEPER_REMOVE) {
+        if (packet.type == KEEPER_PUT && fd != -1) {
+
+            if (keeper_put(packet.key, fd) == 0) {
+                continue;
+            }
+
+            log_line(LOG_ALERT, errno, "the keeper lost \"%s\"",
+                     packet.key);
+
+        } else if (packet.type == KEEPER_REMOVE) {
             keeper_remove(packet.key);
         }
 
@@ -550,21 +524,14 @@ keeper_remove(const char *key)
 }
 
 
-/*
- * Serves signals and buries children.  Returns how the supervisor ended, as
- * waitpid() gave it, -1 while that is not known.
- */
+/* serves signals and buries children */
 
-static int
-keeper_reap(int *unused)
+static void
+keeper_reap(void)
 {
     int                      status;
     pid_t                    pid;
     struct signalfd_siginfo  info;
-
-    static int  ended = -1;
-
-    (void) unused;
 
     while (read(keeper.signals, &info, sizeof(info)) == sizeof(info)) {
 
@@ -581,62 +548,16 @@ keeper_reap(int *unused)
         pid = waitpid(-1, &status, WNOHANG);
 
         if (pid <= 0) {
-            break;
+            return;
         }
 
         if (pid == keeper.supervisor) {
             /* what it deposited last is still in the socket */
             keeper_read();
             keeper.supervisor = 0;
-            ended = status;
+            keeper.status = status;
         }
     }
-
-    return ended;
-}
-
-
-static int
-keeper_packet(keeper_type_e type, const char *key, int fd)
-{
-    ssize_t          n;
-    struct iovec     iov;
-    struct msghdr    msg;
-    keeper_packet_t  packet;
-
-    union {
-        struct cmsghdr  head;
-        char            space[CMSG_SPACE(sizeof(int))];
-    } control;
-
-    memset(&msg, 0, sizeof(msg));
-    memset(&packet, 0, sizeof(packet));
-
-    packet.type = type;
-    memcpy(packet.key, key, strlen(key));
-
-    iov.iov_base = &packet;
-    iov.iov_len = sizeof(packet);
-
-    msg.msg_iov = &iov;
-    msg.msg_iovlen = 1;
-
-    if (fd != -1) {
-        memset(&control, 0, sizeof(control));
-        msg.msg_control = &control;
-        msg.msg_controllen = sizeof(control.space);
-
-        control.head.cmsg_level = SOL_SOCKET;
-        control.head.cmsg_type = SCM_RIGHTS;
-        control.head.cmsg_len = CMSG_LEN(sizeof(int));
-        memcpy(CMSG_DATA(&control.head), &fd, sizeof(int));
-    }
-
-    do {
-        n = sendmsg(keeper.channel, &msg, MSG_NOSIGNAL);
-    } while (n == -1 && errno == EINTR);
-
-    return n == -1 ? -1 : 0;
 }
 
 

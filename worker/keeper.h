@@ -63,5 +63,12 @@ typedef struct {
 /* the keeper process; returns its exit status */
 int keeper_run(const char *state);
 
+/* one packet, fd -1: without a descriptor; 0, or -1 with errno */
+int keeper_packet_send(int s, keeper_type_e type, const char *key, int fd);
+
+/* likewise; *fd is the receiver's, -1: none came (also on failure, unless a
+   malformed packet brought one) */
+int keeper_packet_receive(int s, int flags, keeper_packet_t *packet, int *fd);
+
 
 #endif /* KEEPER_H_INCLUDED */

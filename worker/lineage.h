@@ -1,8 +1,8 @@
 
 /*
  * The processes that are not instances: for each lineage a function init with
- * its template; and all channels to them and to the instances (message.h).  Knows who says what; what follows from it is decided by
- * version.c and pool.c.
+ * its template; how they begin and end.  What follows from that is decided by
+ * version.c and pool.c; what they say is read by lineage_read.c.
  */
 
 
@@ -13,7 +13,13 @@
 #include <stdint.h>
 
 #include "slot.h"
-#include "version.h"
+
+
+/* what a function init gets over init_timeout before we give up on it */
+#define LINEAGE_GRACE_MS  1000
+
+/* a start that failed for the machine's sake is tried again after so long */
+#define LINEAGE_AGAIN_MS  1000
 
 
 /*
@@ -22,6 +28,12 @@
  * itself); FAAS_ERROR with why[SETTINGS_WHY_SIZE].
  */
 int lineage_start(version_t *v, char *why);
+
+/* closes what was made for a start that did not come about */
+void lineage_abandon(version_t *v);
+
+/* handler of v->timer, whatever the lineage is waiting for */
+void lineage_timer(void *data);
 
 /* takes channels back after a restart */
 void lineage_adopt(version_t *v);
@@ -35,14 +47,20 @@ int lineage_kill(version_t *v, int32_t inner_pid, int signal);
 /* tells template and init to end: what is left of the version dies */
 void lineage_end(version_t *v);
 
-/* handles what instances have said so far */
-void lineage_read_reports(version_t *v);
-
 /* kills children of the init that nobody knows; returns how many there were */
 int lineage_kill_strays(version_t *v);
 
 /* a template that does not answer is no template any more */
 void lineage_give_up(version_t *v);
+
+/* from lineage_read.c: the template closed its channel; it ended, how as
+   instance_end_describe() tells it; its channel is closed; the init's end;
+   any channel is closed */
+void lineage_template_closed(version_t *v);
+void lineage_template_gone(version_t *v, const char *how);
+void lineage_close_template(version_t *v);
+void lineage_closed(version_t *v);
+void lineage_drop(version_t *v, const char *name, loop_event_t *e);
 
 /* from zygote_link.c: the init of version index is there; could not be
    forked; the zygote died, and with it what it was asked for */

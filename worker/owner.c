@@ -10,7 +10,7 @@
 #include "log.h"
 #include "loop.h"
 #include "owner.h"
-#include "pool.h"
+#include "patrol.h"
 #include "supervisor.h"
 
 
@@ -130,7 +130,7 @@ owner_free(uint32_t i)
     log_line(LOG_INFO, 0, "nginx worker %d of record %u is gone",
              (int) atomic_load(&w->pid), i);
 
-    pool_worker_died(i);
+    patrol_worker_died(i);
 
     atomic_store(&w->ready, 0);
     atomic_store(&w->started, 0);

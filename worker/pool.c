@@ -1,34 +1,24 @@
 
 #include <errno.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "instance_end.h"
+#include "lineage.h"
 #include "log.h"
 #include "memory.h"
+#include "patrol.h"
+#include "place.h"
 #include "pool.h"
 
 
-/* how often a look is taken at what nobody tells of, while instances live */
-#define POOL_LOOK_MS        250
-#define POOL_LOOK_SOON_MS   20
-
-/* an instance that should be free is asked after so long */
-#define POOL_NUDGE_MS       50
-
-/* the supervisor acts so long after a worker should have */
-#define POOL_BACKSTOP_MS    1000
+/* until a decision that was made without an event, at the latest */
+#define POOL_LATER_MS  250
 
 /* while requests wait, at the latest */
-#define POOL_AGAIN_MS       5
+#define POOL_AGAIN_MS  5
 
 /* decisions walk the slots up to so many instances, and trust hints beyond */
-#define POOL_WALK           64
+#define POOL_WALK      64
 
 
 static void pool_figures(function_t *f, policy_input_t *in);
@@ -40,31 +30,7 @@ static uint32_t pool_start(function_t *f, uint32_t n, int *blocked);
 static int pool_start_one(function_t *f, version_t *v);
 static void pool_retire(function_t *f, uint32_t n);
 static slot_t *pool_longest_idle(function_t *f);
-static void pool_offer(slot_t *s, uint64_t word);
-static int pool_is_superseded(const slot_t *s);
 static uint32_t pool_requests(const faas_limits_t *l);
-static void pool_look(void *data);
-static uint32_t pool_look_at(slot_t *s);
-static void pool_look_draining(slot_t *s, uint64_t word);
-static void pool_look_busy(slot_t *s, uint64_t word);
-static void pool_look_soon(uint32_t ms);
-static void pool_condemn(slot_t *s, uint64_t word);
-
-
-static struct {
-    loop_timer_t  look;
-    uint64_t      looked_ms;
-} pool;
-
-
-int
-pool_init(void)
-{
-    pool.look.handler = pool_look;
-    loop_arm(&pool.look, loop_now_ms() + POOL_LOOK_MS);
-
-    return 0;
-}
 
 
 void
@@ -124,7 +90,7 @@ pool_decide(function_t *f)
 
     if (n > 0) {
         /* their READY decides anew */
-        out.again_ms = out.again_ms ? out.again_ms : POOL_LOOK_MS;
+        out.again_ms = out.again_ms ? out.again_ms : POOL_LATER_MS;
     }
 
     pool_kick(f, &in, &out, blocked);
@@ -149,8 +115,8 @@ pool_kick(function_t *f, const policy_input_t *in,
     again = out->again_ms;
 
     if (!blocked && in->waiting > 0) {
-        if (again == 0 || again > POOL_LOOK_MS) {
-            again = POOL_LOOK_MS;
+        if (again == 0 || again > POOL_LATER_MS) {
+            again = POOL_LATER_MS;
         }
 
         if (again < POOL_AGAIN_MS) {
@@ -367,7 +333,7 @@ pool_start_one(function_t *f, version_t *v)
         return -1;
     }
 
-    slot_drain_backlog(s);
+    place_drain(s);
     journal_owner(&s->journal, &f->journal, v->sh->id, s->index, 0);
 
     s->forked_us = loop_clock_us();
@@ -498,171 +464,13 @@ pool_superseded(version_t *v)
         }
     }
 
-    pool_look_soon(POOL_LOOK_SOON_MS);
-}
-
-
-void
-pool_forked(version_t *v, uint32_t slot, uint64_t generation,
-    int32_t inner_pid)
-{
-    slot_t  *s;
-
-    s = slot_of(v, slot, generation);
-
-    if (s == NULL) {
-        return;
-    }
-
-    atomic_store(&s->sh->inner_pid, inner_pid);
-    slot_name(s, inner_pid);
-
-    /* READY may come first, and with it a reason to end it */
-
-    if (s->signals > 0) {
-        instance_end_ask(s, s->cause);
-    }
-}
-
-
-void
-pool_fork_failed(version_t *v, uint32_t slot, uint64_t generation, int error)
-{
-    slot_t      *s;
-    function_t  *f;
-
-    s = slot_of(v, slot, generation);
-
-    if (s == NULL) {
-        return;
-    }
-
-    f = v->function;
-
-    function_error(f, LOG_ERROR, "version %s slot %u: fork failed: %s",
-                   v->sh->id, slot, strerror(error));
-
-    instance_end_free(s);
-    pool_died(f);
-}
-
-
-void
-pool_ready(version_t *v, uint32_t slot, uint64_t generation, pid_t pid)
-{
-    slot_t      *s;
-    uint32_t     took, mean;
-    uint64_t     word;
-    function_t  *f;
-
-    s = slot_of(v, slot, generation);
-
-    if (s == NULL) {
-        return;
-    }
-
-    word = atomic_load(&s->sh->word);
-
-    if (faas_slot_state(word) != FAAS_SLOT_STARTING || s->signals) {
-        return;
-    }
-
-    f = v->function;
-
-    atomic_store(&s->sh->pid, pid);
-    atomic_store(&s->sh->started_ms, loop_now_ms());
-    s->journal.pid = pid;
-
-    loop_disarm(&s->timer);
-    f->starting -= f->starting > 0;
-
-    if (s->forked_us != 0) {
-        took = (uint32_t) (loop_clock_us() - s->forked_us);
-        mean = atomic_load(&f->sh->start_us);
-        atomic_store(&f->sh->start_us, mean ? mean - mean / 4 + took / 4
-                                            : took);
-    }
-
-    if (s->inner_pid == 0 && v->lineage != LINEAGE_LIVE) {
-
-        /* its template died before it could tell of it: the init does not
-           take it for its own */
-
-        instance_end_unparented(s);
-
-        if (s->process.fd == -1) {
-            return;
-        }
-    }
-
-    pool_offer(s, word);
-    pool_changed(f);
-}
-
-
-/*
- * The slot is to be had: by the worker whose oldest request has waited
- * longest, else by whoever comes.  Named "waiting first" in faas_slot.h: the
- * word, then the mask.
- */
-
-static void
-pool_offer(slot_t *s, uint64_t word)
-{
-    uint32_t     w;
-    uint64_t     oldest;
-    function_t  *f;
-
-    f = s->version->function;
-
-    if (pool_is_superseded(s) || s->retired) {
-
-        if (faas_slot_state(word) == FAAS_SLOT_STARTING) {
-            if (faas_slot_change(supervisor.board, s->index, word,
-                                 FAAS_SLOT_IDLE, FAAS_WORKER_NONE)
-                != FAAS_OK)
-            {
-                return;
-            }
-
-            word = atomic_load(&s->sh->word);
-        }
-
-        if (faas_slot_state(word) != FAAS_SLOT_BUSY) {
-            (void) pool_retire_slot(s, word);
-        }
-
-        return;
-    }
-
-    w = faas_worker_longest(supervisor.board, f->index, FAAS_WORKER_NONE,
-                            &oldest);
-
-    if (w != FAAS_WORKER_NONE) {
-        if (faas_slot_change(supervisor.board, s->index, word,
-                             FAAS_SLOT_HANDED, w)
-            == FAAS_OK)
-        {
-            supervisor_wake(w);
-        }
-
-        return;
-    }
-
-    atomic_store(&s->sh->idle_ms, loop_clock_us() / 1000);
-
-    if (faas_slot_change(supervisor.board, s->index, word, FAAS_SLOT_IDLE,
-                         FAAS_WORKER_NONE)
-        == FAAS_OK)
-    {
-        function_wake(f);
-    }
+    patrol_soon();
 }
 
 
 /* of another version, or started with what a reload has changed since */
 
-static int
+int
 pool_is_superseded(const slot_t *s)
 {
     const faas_limits_t  *l;
@@ -680,88 +488,6 @@ static uint32_t
 pool_requests(const faas_limits_t *l)
 {
     return l->mode == FAAS_MODE_ONESHOT ? 1 : l->max_requests;
-}
-
-
-void
-pool_refused(version_t *v, uint32_t slot, uint64_t generation,
-    const char *why)
-{
-    slot_t  *s;
-
-    s = slot_of(v, slot, generation);
-
-    if (s == NULL) {
-        return;
-    }
-
-    function_error(v->function, LOG_ERROR, "version %s slot %u pid %d could "
-                   "not start: %s", v->sh->id, slot,
-                   (int) s->inner_pid, why);
-
-    s->told = 1;
-}
-
-
-void
-pool_freed(version_t *v, uint32_t slot, uint64_t generation)
-{
-    slot_t    *s;
-    uint64_t   word;
-
-    s = slot_of(v, slot, generation);
-
-    if (s == NULL) {
-        return;
-    }
-
-    word = atomic_load(&s->sh->word);
-
-    if (faas_slot_state(word) == FAAS_SLOT_BUSY) {
-
-        /* its worker died, or is about to say so: not believed before */
-
-        pool_look_soon(POOL_LOOK_SOON_MS);
-        return;
-    }
-
-    /* a FREE may be as old as the connection whose end it tells of: since
-       then the instance may have begun, or served its last */
-
-    if (faas_slot_state(word) != FAAS_SLOT_DRAINING
-        || atomic_load(&s->page->begun) != atomic_load(&s->page->ended)
-        || slot_is_spent(s))
-    {
-        return;
-    }
-
-    s->draining_ms = 0;
-    pool_offer(s, word);
-    pool_changed(v->function);
-}
-
-
-void
-pool_retired(version_t *v, uint32_t slot, uint64_t generation)
-{
-    slot_t    *s;
-    uint64_t   word;
-
-    s = slot_of(v, slot, generation);
-
-    if (s == NULL) {
-        return;
-    }
-
-    s->retired = 1;
-    word = atomic_load(&s->sh->word);
-
-    if (faas_slot_state(word) == FAAS_SLOT_IDLE) {
-        (void) pool_retire_slot(s, word);
-
-    } else {
-        pool_look_soon(POOL_LOOK_SOON_MS / 4);
-    }
 }
 
 
@@ -796,235 +522,6 @@ pool_died(function_t *f)
     }
 
     pool_changed(f);
-}
-
-
-/* -- what nobody tells of -------------------------------------------------- */
-
-static void
-pool_look_soon(uint32_t ms)
-{
-    uint64_t  at;
-
-    at = loop_now_ms() + ms;
-
-    if (!loop_is_armed(&pool.look) || pool.look.at_ms > at) {
-        loop_arm(&pool.look, at);
-    }
-}
-
-
-static void
-pool_look(void *data)
-{
-    slot_t    *s, *next;
-    uint32_t   ms, least;
-
-    (void) data;
-
-    least = POOL_LOOK_MS;
-    pool.looked_ms = loop_now_ms();
-
-    for (s = slot_live; s != NULL; s = next) {
-        next = s->following;
-
-        ms = pool_look_at(s);
-
-        if (ms < least) {
-            least = ms;
-        }
-    }
-
-    if (slot_live != NULL) {
-        pool_look_soon(least);
-    }
-}
-
-
-/* returns in how many milliseconds to look again */
-
-static uint32_t
-pool_look_at(slot_t *s)
-{
-    uint64_t  word;
-
-    word = atomic_load(&s->sh->word);
-
-    if (faas_slot_state(word) != FAAS_SLOT_DRAINING) {
-        s->draining_ms = 0;
-    }
-
-    switch (faas_slot_state(word)) {
-
-    case FAAS_SLOT_IDLE:
-        if (pool_is_superseded(s) || s->retired) {
-            (void) pool_retire_slot(s, word);
-        }
-
-        return POOL_LOOK_MS;
-
-    case FAAS_SLOT_HANDED:
-        supervisor_wake(faas_slot_owner(word));
-        return POOL_LOOK_MS;
-
-    case FAAS_SLOT_BUSY:
-        pool_look_busy(s, word);
-        return pool_is_superseded(s) || s->retired ? POOL_LOOK_SOON_MS
-                                                   : POOL_LOOK_MS;
-
-    case FAAS_SLOT_DRAINING:
-        pool_look_draining(s, word);
-        return POOL_NUDGE_MS;
-
-    case FAAS_SLOT_CONDEMNED:
-        if (s->signals == 0) {
-            s->version->function->ending++;
-            atomic_fetch_add(&s->version->function->sh->kills, 1);
-            instance_end_ask(s, "over its timeout");
-        }
-
-        return POOL_LOOK_MS;
-
-    default:
-        return POOL_LOOK_MS;
-    }
-}
-
-
-/*
- * handed_ms may be that of the request before, in the moment between a
- * worker's acquire and its store: only what is seen twice is over its budget.
- */
-
-static void
-pool_look_busy(slot_t *s, uint64_t word)
-{
-    uint64_t  handed, budget;
-
-    handed = atomic_load(&s->sh->handed_ms);
-    budget = s->version->function->limits.timeout_ms + POOL_BACKSTOP_MS;
-
-    if (handed == 0 || loop_now_ms() <= handed + budget) {
-        s->overdue_ms = 0;
-        return;
-    }
-
-    if (s->overdue_ms != handed) {
-        s->overdue_ms = handed;
-        return;
-    }
-
-    pool_condemn(s, word);
-}
-
-
-static void
-pool_look_draining(slot_t *s, uint64_t word)
-{
-    uint64_t  now, since;
-
-    now = loop_now_ms();
-
-    if (s->draining_ms == 0) {
-        s->draining_ms = now;
-        return;
-    }
-
-    since = atomic_load(&s->sh->handed_ms);
-
-    if (since == 0) {
-        since = s->draining_ms;
-    }
-
-    if (now > since + s->version->function->limits.timeout_ms
-        && now > s->draining_ms + POOL_NUDGE_MS * 2)
-    {
-        pool_condemn(s, word);
-        return;
-    }
-
-    if (now - s->draining_ms >= POOL_NUDGE_MS && !slot_is_spent(s)) {
-        slot_nudge(s);
-    }
-}
-
-
-static void
-pool_condemn(slot_t *s, uint64_t word)
-{
-    if (faas_slot_change(supervisor.board, s->index, word,
-                         FAAS_SLOT_CONDEMNED, FAAS_WORKER_NONE)
-        == FAAS_OK)
-    {
-        (void) pool_look_at(s);
-    }
-}
-
-
-void
-pool_worker_died(uint32_t worker)
-{
-    slot_t       *s;
-    uint32_t      i;
-    function_t   *f;
-    faas_cell_t  *cell;
-
-    for (s = slot_live; s != NULL; s = s->following) {
-
-        if (faas_slot_orphan(supervisor.board, s->index, worker) != FAAS_OK)
-        {
-            continue;
-        }
-
-        atomic_store(&s->sh->idle_ms, loop_now_ms());
-        pool_look_soon(POOL_LOOK_SOON_MS);
-    }
-
-    for (i = 0; i < atomic_load(&supervisor.board->functions_used); i++) {
-
-        cell = faas_scoreboard_cell(supervisor.board, i, worker);
-        atomic_store(&cell->waiting, 0);
-        atomic_store(&cell->admitted, 0);
-        atomic_store(&cell->oldest_ms, 0);
-
-        atomic_fetch_and(&faas_scoreboard_function(supervisor.board, i)
-                             ->waiting_mask[worker / 64],
-                         ~(1ull << worker % 64));
-    }
-
-    for (f = function_list; f != NULL; f = f->next) {
-        function_wake(f);
-        pool_changed(f);
-    }
-}
-
-
-/*
- * Each kick writes the eventfd once, so what is left over is a worker's
- * condemned instance: that is looked for, but not at every request.
- */
-
-void
-pool_kicked(uint64_t count)
-{
-    function_t  *f;
-
-    for (f = function_list; f != NULL; f = f->next) {
-
-        if (!f->blocked && atomic_load(&f->sh->kick)) {
-            pool_changed(f);
-            count -= count > 0;
-        }
-    }
-
-    if (count > 0) {
-        if (loop_now_ms() - pool.looked_ms >= POOL_LOOK_SOON_MS / 2) {
-            pool_look(NULL);
-
-        } else {
-            pool_look_soon(POOL_LOOK_SOON_MS / 2);
-        }
-    }
 }
 
 
@@ -1067,5 +564,5 @@ pool_adopt(slot_t *s)
         break;    /* CONDEMNED: the first look ends it */
     }
 
-    pool_look_soon(POOL_LOOK_SOON_MS);
+    patrol_soon();
 }

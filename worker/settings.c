@@ -9,29 +9,22 @@
 #include "settings.h"
 
 
-#define SETTINGS_MEMORY_MAX  ((int64_t) 1 << 50)
-
-
 /*
- * What is known of each number: its names, the range that is let in from the
- * configuration, and the default (max's is computed).  When the ceiling of a
- * number is given, what is larger becomes the ceiling, unless `ceiling` is
- * 0.
+ * What is known of each number: its name in the configuration, the range that
+ * is let in from there, and the default (max's is computed).  When the ceiling
+ * of a number is given, what is larger becomes the ceiling, unless `ceiling`
+ * is 0.
  */
 
 typedef struct {
-    const char               *name;          /* in the configuration */
-    const char               *descriptor;    /* in a descriptor, or NULL */
+    const char               *name;          /* NULL: descriptor only */
     int64_t                   least;
     int64_t                   most;
     int64_t                   value;         /* the default */
     int                       ceiling;
-    int64_t                 (*parse)(const char *s);    /* of a descriptor */
 } settings_rule_t;
 
 
-static int64_t settings_number(const char *s);
-static int64_t settings_mode(const char *s);
 static int settings_host(settings_t *s, const char *name, char *value,
     char *why);
 static int settings_block(settings_t *s, settings_function_t **block,
@@ -49,35 +42,35 @@ static char *settings_line(char **text);
 
 static const settings_rule_t  settings_rules[] = {
     [SETTINGS_MODE] =
-        { "mode", "mode", FAAS_MODE_RESIDENT, FAAS_MODE_ONESHOT,
-          FAAS_MODE_RESIDENT, 0, settings_mode },
+        { "mode", FAAS_MODE_RESIDENT, FAAS_MODE_ONESHOT,
+          FAAS_MODE_RESIDENT, 0 },
     [SETTINGS_MIN] =
-        { "min", "min", 0, FAAS_MAX_INSTANCES, 0, 1, settings_number },
+        { "min", 0, FAAS_MAX_INSTANCES, 0, 1 },
     [SETTINGS_MAX] =
-        { "max", "max", 1, FAAS_MAX_INSTANCES, 8, 1, settings_number },
+        { "max", 1, FAAS_MAX_INSTANCES, 8, 1 },
     [SETTINGS_SPARE] =
-        { "spare", NULL, 0, FAAS_MAX_INSTANCES, 0, 1, NULL },
+        { "spare", 0, FAAS_MAX_INSTANCES, 0, 1 },
     [SETTINGS_QUEUE] =
-        { "queue", NULL, 0, INT32_MAX, 100, 1, NULL },
+        { "queue", 0, INT32_MAX, 100, 1 },
     [SETTINGS_QUEUE_TIMEOUT] =
-        { "queue_timeout", NULL, 0, INT32_MAX, 10 * 1000, 1, NULL },
+        { "queue_timeout", 0, INT32_MAX, 10 * 1000, 1 },
     [SETTINGS_TIMEOUT] =
-        { "timeout", "timeout", 1, INT32_MAX, 30 * 1000, 1, settings_time },
+        { "timeout", 1, INT32_MAX, 30 * 1000, 1 },
     [SETTINGS_INIT_TIMEOUT] =
-        { "init_timeout", NULL, 1, INT32_MAX, 10 * 1000, 1, NULL },
+        { "init_timeout", 1, INT32_MAX, 10 * 1000, 1 },
     [SETTINGS_IDLE_TIMEOUT] =
-        { "idle_timeout", NULL, 0, INT32_MAX, 60 * 1000, 1, NULL },
+        { "idle_timeout", 0, INT32_MAX, 60 * 1000, 1 },
     [SETTINGS_TEMPLATE_TIMEOUT] =
-        { "template_timeout", NULL, 0, INT32_MAX, 600 * 1000, 1, NULL },
+        { "template_timeout", 0, INT32_MAX, 600 * 1000, 1 },
     [SETTINGS_MAX_REQUESTS] =
-        { "max_requests", NULL, 0, INT32_MAX, 0, 0, NULL },
+        { "max_requests", 0, INT32_MAX, 0, 0 },
     [SETTINGS_MEMORY] =
-        { "memory", "memory", 1, SETTINGS_MEMORY_MAX,
-          256 * 1024 * 1024, 1, settings_size },
+        { "memory", 1, SETTINGS_MEMORY_MAX,
+          256 * 1024 * 1024, 1 },
     [SETTINGS_ACCEL] =
-        { "accel", NULL, 0, 1, 0, 1, NULL },
+        { "accel", 0, 1, 0, 1 },
     [SETTINGS_IDEMPOTENT] =
-        { NULL, "idempotent", 0, 1, 0, 0, settings_number }
+        { NULL, 0, 1, 0, 0 }
 };
 
 _Static_assert(sizeof(settings_rules) / sizeof(settings_rule_t)
@@ -210,117 +203,6 @@ settings_function(const settings_t *s, const char *name)
 }
 
 
-int
-settings_descriptor(settings_descriptor_t *d, const char *text, size_t n,
-    char *why)
-{
-    int                     i, known;
-    char                   *copy, *next, *line, *value;
-    int64_t                 number;
-    const settings_rule_t  *rule;
-
-    d->routes = NULL;
-    d->routes_length = 0;
-
-    for (i = 0; i < SETTINGS_NUMBERS; i++) {
-        d->number[i] = SETTINGS_UNSET;
-    }
-
-    copy = malloc(n + 1);
-    if (copy == NULL) {
-        return settings_why(why, "no memory for the descriptor");
-    }
-
-    memcpy(copy, text, n);
-    copy[n] = '\0';
-
-    next = copy;
-
-    while ((line = settings_line(&next)) != NULL) {
-
-        value = strchr(line, ' ');
-        if (value == NULL) {
-            continue;
-        }
-
-        *value++ = '\0';
-
-        if (faas_control_decode(value) == -1) {
-            settings_why(why, "descriptor: bad value of \"%.32s\"", line);
-            goto failed;
-        }
-
-        if (strcmp(line, "routes") == 0) {
-            free(d->routes);
-            d->routes = strdup(value);
-            d->routes_length = strlen(value);
-            continue;
-        }
-
-        known = -1;
-
-        for (i = 0; i < SETTINGS_NUMBERS; i++) {
-            if (settings_rules[i].descriptor != NULL
-                && strcmp(settings_rules[i].descriptor, line) == 0)
-            {
-                known = i;
-                break;
-            }
-        }
-
-        /* an empty value is a field that was not set; fields of other parts
-           of the host (schedule, consumes) are not ours to judge */
-
-        if (known == -1 || *value == '\0') {
-            continue;
-        }
-
-        rule = &settings_rules[known];
-        number = rule->parse(value);
-
-        if (number == 0 && rule->least > 0 && rule->parse == settings_number)
-        {
-            continue;    /* max 0: the host's default */
-        }
-
-        if (number < rule->least || number > rule->most) {
-            settings_why(why, "descriptor: \"%.64s\" is no value for "
-                         "\"%s\"", value, rule->descriptor);
-            goto failed;
-        }
-
-        d->number[known] = number;
-    }
-
-    free(copy);
-
-    if (d->routes == NULL) {
-        d->routes = calloc(1, 1);
-    }
-
-    if (d->routes == NULL) {
-        return settings_why(why, "no memory for the descriptor");
-    }
-
-    return 0;
-
-failed:
-
-    free(copy);
-    settings_descriptor_free(d);
-
-    return -1;
-}
-
-
-void
-settings_descriptor_free(settings_descriptor_t *d)
-{
-    free(d->routes);
-    d->routes = NULL;
-}
-
-
 void
 settings_limits(faas_limits_t *l, const settings_function_t *conf,
     const settings_function_t *ceilings, const settings_descriptor_t *d,
@@ -416,148 +298,6 @@ settings_limits(faas_limits_t *l, const settings_function_t *conf,
 }
 
 
-/* as ngx_parse_time(): each unit at most once, from large to small */
-
-int64_t
-settings_time(const char *s)
-{
-    static const struct {
-        const char  *name;
-        int64_t      ms;
-    } units[] = {
-        { "d", 86400000 }, { "h", 3600000 }, { "m", 60000 }, { "s", 1000 },
-        { "ms", 1 }
-    };
-
-    size_t   i, length, least;
-    int64_t  n, total;
-
-    if (*s == '\0') {
-        return -1;
-    }
-
-    total = 0;
-    least = 0;
-
-    while (*s != '\0') {
-
-        if (*s < '0' || *s > '9') {
-            return -1;
-        }
-
-        for (n = 0; *s >= '0' && *s <= '9'; s++) {
-            n = n * 10 + (*s - '0');
-
-            if (n > INT32_MAX) {
-                return -1;
-            }
-        }
-
-        length = strspn(s, "dhms");
-
-        if (length == 0) {
-            i = 3;    /* seconds, if nothing follows */
-
-            if (*s != '\0') {
-                return -1;
-            }
-
-        } else {
-            for (i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
-                if (strlen(units[i].name) == length
-                    && strncmp(units[i].name, s, length) == 0)
-                {
-                    break;
-                }
-            }
-        }
-
-        if (i == sizeof(units) / sizeof(units[0]) || i < least) {
-            return -1;
-        }
-
-        least = i + 1;
-        total += n * units[i].ms;
-        s += length;
-
-        if (total > INT32_MAX) {
-            return -1;
-        }
-    }
-
-    return total;
-}
-
-
-int64_t
-settings_size(const char *s)
-{
-    int      shift;
-    int64_t  n;
-
-    if (*s < '0' || *s > '9') {
-        return -1;
-    }
-
-    for (n = 0; *s >= '0' && *s <= '9'; s++) {
-        n = n * 10 + (*s - '0');
-
-        if (n > SETTINGS_MEMORY_MAX) {
-            return -1;
-        }
-    }
-
-    switch (*s) {
-    case 'k': case 'K': shift = 10; s++; break;
-    case 'm': case 'M': shift = 20; s++; break;
-    case 'g': case 'G': shift = 30; s++; break;
-    default:            shift = 0;
-    }
-
-    if (*s != '\0' || n > SETTINGS_MEMORY_MAX >> shift) {
-        return -1;
-    }
-
-    return n << shift;
-}
-
-
-static int64_t
-settings_number(const char *s)
-{
-    int64_t  n;
-
-    if (*s < '0' || *s > '9') {
-        return -1;
-    }
-
-    for (n = 0; *s >= '0' && *s <= '9'; s++) {
-        if (n > INT64_MAX / 10 - 1) {
-            return -1;
-        }
-
-        n = n * 10 + (*s - '0');
-    }
-
-    return *s == '\0' ? n : -1;
-}
-
-
-static int64_t
-settings_mode(const char *s)
-{
-    if (strcmp(s, "resident") == 0) {
-        return FAAS_MODE_RESIDENT;
-    }
-
-    if (strcmp(s, "oneshot") == 0) {
-        return FAAS_MODE_ONESHOT;
-    }
-
-    return -1;
-}
-
-
 static int
 settings_host(settings_t *s, const char *name, char *value, char *why)
 {
@@ -594,7 +334,7 @@ settings_host(settings_t *s, const char *name, char *value, char *why)
 
     for (i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
         if (strcmp(numbers[i].name, name) == 0) {
-            n = settings_number(value);
+            n = settings_descriptor_number(value);
 
             if (n < numbers[i].least || n > numbers[i].most) {
                 return settings_why(why, "bad value \"%.64s\" of \"%s\"",
@@ -681,8 +421,8 @@ settings_set(settings_function_t *f, const char *name, char *value, char *why)
             continue;
         }
 
-        n = i == SETTINGS_MODE ? settings_mode(value)
-                               : settings_number(value);
+        n = i == SETTINGS_MODE ? settings_descriptor_mode(value)
+                               : settings_descriptor_number(value);
 
         if (n < rule->least || n > rule->most) {
             return settings_why(why, "function \"%s\": bad value \"%.64s\" "

@@ -19,6 +19,9 @@
 
 #define SETTINGS_WHY_SIZE  192
 
+/* bytes; more is a mistake */
+#define SETTINGS_MEMORY_MAX  ((int64_t) 1 << 50)
+
 /* a number that was not given */
 #define SETTINGS_UNSET  (-1)
 
@@ -117,10 +120,14 @@ void settings_limits(faas_limits_t *l, const settings_function_t *conf,
     uint32_t cores, char *note);
 
 /* "500ms", "30s", "1m30s", "2h", "30" (seconds): milliseconds, -1 if bad */
-int64_t settings_time(const char *s);
+int64_t settings_descriptor_time(const char *s);
 
 /* "64m", "512k", "1g", "4096": bytes, -1 if bad */
-int64_t settings_size(const char *s);
+int64_t settings_descriptor_size(const char *s);
+
+/* plain decimals; "resident" or "oneshot": -1 if bad */
+int64_t settings_descriptor_number(const char *s);
+int64_t settings_descriptor_mode(const char *s);
 
 
 #endif /* SETTINGS_H_INCLUDED */

@@ -1,42 +1,19 @@
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-#include "control.h"
-#include "deposit.h"
 #include "log.h"
+#include "place.h"
 #include "slot.h"
 
 
-#define SLOT_DIRECTORY  "slots"
-#define SLOT_BACKLOG    64
-#define SLOT_HASH       4096
-
-/* how long, and how often, connections to an emptied slot are looked for */
-#define SLOT_EMPTIED_MS       1000
-#define SLOT_EMPTIED_LOOK_MS  25
+#define SLOT_HASH  4096
 
 
 static int slot_chunk(version_t *v);
 static uint32_t slot_free_chunk(void);
 static void slot_link(slot_t *s);
 static void slot_unlink(slot_t *s);
-static int slot_prepare(slot_t *s);
-static int slot_listen(slot_t *s);
-static int slot_make_page(slot_t *s);
-static int slot_map_page(slot_t *s);
-static void slot_look_emptied(void *data);
-static void slot_close_place(slot_t *s);
-static void slot_adopt_place(slot_t *s);
-static void slot_address(const slot_t *s, struct sockaddr_un *un);
 static slot_t **slot_bucket(const version_t *v, int32_t inner_pid);
 static void slot_forget(slot_t *s);
 
@@ -45,28 +22,17 @@ slot_t  *slot_live;
 
 
 static struct {
-    slot_t      **index;             /* by board index, NULL: never used */
+    slot_t    **index;               /* by board index, NULL: never used */
     slot_t     *named[SLOT_HASH];    /* by version and inner pid */
-    uint32_t   *pages;               /* slot indices, oldest page first */
-    uint32_t    npages;
-    uint32_t    next_chunk;
-    int64_t     group;               /* of nginx's workers, or -1 */
-    slot_t     *emptied;
-    loop_timer_t  timer;
+    uint32_t    next_chunk;          /* where to look for a free one */
 } slots;
 
 
 void
-slot_init(int64_t group)
+slot_init(void)
 {
-    if (slots.index == NULL) {
-        slots.index = loop_alloc((size_t) supervisor.board->chunks
-                                 * FAAS_CHUNK_SLOTS * sizeof(slot_t *));
-        slots.pages = loop_alloc((size_t) supervisor.board->chunks
-                                 * FAAS_CHUNK_SLOTS * sizeof(uint32_t));
-    }
-
-    slots.group = group;
+    slots.index = loop_alloc((size_t) supervisor.board->chunks
+                             * FAAS_CHUNK_SLOTS * sizeof(slot_t *));
 }
 
 
@@ -124,7 +90,7 @@ slot_take(version_t *v)
                 + (uint32_t) bit);
     s->version = v;
 
-    if (slot_prepare(s) == -1) {
+    if (place_prepare(s) == -1) {
         return NULL;
     }
 
@@ -375,7 +341,7 @@ slot_release_chunks(version_t *v)
             s = slots.index[c * FAAS_CHUNK_SLOTS + j];
 
             if (s != NULL) {
-                slot_close_place(s);
+                place_close(s);
             }
         }
 
@@ -385,247 +351,12 @@ slot_release_chunks(version_t *v)
 }
 
 
-static int
-slot_prepare(slot_t *s)
-{
-    if (s->listen != -1) {
-        return 0;
-    }
-
-    if ((s->page == NULL && slot_make_page(s) == -1)
-        || slot_listen(s) == -1)
-    {
-        return -1;
-    }
-
-    if (journal_open(&s->journal, -1, -1) == -1) {
-        supervisor_error(errno, "no pipe for slot %u", s->index);
-        slot_close_place(s);
-        return -1;
-    }
-
-    (void) deposit_put(s->journal.event.fd, "s/%u/log-read", s->index);
-    (void) deposit_put(s->journal.write, "s/%u/log-write", s->index);
-
-    return 0;
-}
-
-
-/*
- * The directory is ours alone, so the moment between bind and chmod is
- * nobody's.  Non-blocking for what we accept ourselves; whoever shares the
- * socket polls it first.
- */
-
-static int
-slot_listen(slot_t *s)
-{
-    int                 fd;
-    struct sockaddr_un  un;
-
-    fd = socket(AF_UNIX, SOCK_STREAM|SOCK_CLOEXEC|SOCK_NONBLOCK, 0);
-
-    if (fd == -1) {
-        supervisor_error(errno, "no socket for slot %u", s->index);
-        return -1;
-    }
-
-    slot_address(s, &un);
-    (void) unlink(un.sun_path);
-
-    if (bind(fd, (struct sockaddr *) &un, sizeof(un)) == -1
-        || (slots.group >= 0
-            && chown(un.sun_path, (uid_t) -1, (gid_t) slots.group) == -1
-            && geteuid() == 0)
-        || chmod(un.sun_path, slots.group >= 0 ? 0660 : 0600) == -1
-        || listen(fd, SLOT_BACKLOG) == -1
-        || deposit_put(fd, "s/%u/listen", s->index) == -1)
-    {
-        supervisor_error(errno, "could not make socket \"%s\"", un.sun_path);
-        close(fd);
-        return -1;
-    }
-
-    s->listen = fd;
-
-    return 0;
-}
-
-
-/* sealed: no instance can take pages away under whoever reads them */
-
-static int
-slot_make_page(slot_t *s)
-{
-    s->page_fd = memfd_create("faas-page", MFD_CLOEXEC|MFD_ALLOW_SEALING);
-
-    if (s->page_fd == -1
-        || ftruncate(s->page_fd, FAAS_PAGE_SIZE) == -1
-        || fcntl(s->page_fd, F_ADD_SEALS,
-                 F_SEAL_SHRINK|F_SEAL_GROW|F_SEAL_SEAL) == -1
-        || slot_map_page(s) == -1)
-    {
-        supervisor_error(errno, "no page for slot %u", s->index);
-
-        if (s->page_fd != -1) {
-            close(s->page_fd);
-            s->page_fd = -1;
-        }
-
-        return -1;
-    }
-
-    (void) deposit_put(s->page_fd, "p/%u", s->index);
-
-    return 0;
-}
-
-
-static int
-slot_map_page(slot_t *s)
-{
-    void  *p;
-
-    p = mmap(NULL, FAAS_PAGE_SIZE, PROT_READ|PROT_WRITE, MAP_SHARED,
-             s->page_fd, 0);
-
-    if (p == MAP_FAILED) {
-        return -1;
-    }
-
-    s->page = p;
-    slots.pages[slots.npages++] = s->index;
-    control_new_page();
-
-    return 0;
-}
-
-
-/*
- * What a process of one function may have kept open is no other function's:
- * socket and pipe are made anew for another version.  The page stays: workers
- * have it mapped, and believe it little.
- */
-
-static void
-slot_close_place(slot_t *s)
-{
-    struct sockaddr_un  un;
-
-    if (s->listen != -1) {
-        slot_address(s, &un);
-        (void) unlink(un.sun_path);
-        deposit_remove("s/%u/listen", s->index);
-        close(s->listen);
-        s->listen = -1;
-    }
-
-    if (s->journal.event.fd != -1) {
-        deposit_remove("s/%u/log-read", s->index);
-        deposit_remove("s/%u/log-write", s->index);
-        journal_close(&s->journal);
-    }
-
-    s->version = NULL;
-}
-
-
 void
 slot_remove(uint32_t index)
 {
     if (slots.index[index] != NULL) {
-        slot_close_place(slots.index[index]);
+        place_close(slots.index[index]);
     }
-}
-
-
-void
-slot_drain_backlog(slot_t *s)
-{
-    int  fd;
-
-    for ( ;; ) {
-        fd = accept4(s->listen, NULL, NULL, SOCK_CLOEXEC);
-
-        if (fd == -1) {
-            if (errno == EINTR || errno == ECONNABORTED) {
-                continue;
-            }
-
-            return;
-        }
-
-        close(fd);
-    }
-}
-
-
-void
-slot_emptied(slot_t *s)
-{
-    slot_drain_backlog(s);
-
-    if (s->emptied_ms == 0) {
-        s->empty = slots.emptied;
-        slots.emptied = s;
-    }
-
-    s->emptied_ms = loop_now_ms();
-
-    if (!loop_is_armed(&slots.timer)) {
-        slots.timer.handler = slot_look_emptied;
-        loop_arm(&slots.timer, loop_now_ms() + SLOT_EMPTIED_LOOK_MS);
-    }
-}
-
-
-static void
-slot_look_emptied(void *data)
-{
-    slot_t  *s, **p;
-
-    (void) data;
-
-    for (p = &slots.emptied; *p != NULL; /* void */ ) {
-        s = *p;
-
-        if (s->listen != -1
-            && faas_slot_state(atomic_load(&s->sh->word)) == FAAS_SLOT_FREE)
-        {
-            slot_drain_backlog(s);
-
-            if (loop_now_ms() - s->emptied_ms < SLOT_EMPTIED_MS) {
-                p = &s->empty;
-                continue;
-            }
-        }
-
-        *p = s->empty;
-        s->empty = NULL;
-        s->emptied_ms = 0;
-    }
-
-    if (slots.emptied != NULL) {
-        loop_arm(&slots.timer, loop_now_ms() + SLOT_EMPTIED_LOOK_MS);
-    }
-}
-
-
-void
-slot_nudge(slot_t *s)
-{
-    int                 fd;
-    struct sockaddr_un  un;
-
-    fd = socket(AF_UNIX, SOCK_STREAM|SOCK_CLOEXEC|SOCK_NONBLOCK, 0);
-
-    if (fd == -1) {
-        return;
-    }
-
-    slot_address(s, &un);
-    (void) connect(fd, (struct sockaddr *) &un, sizeof(un));
-    close(fd);
 }
 
 
@@ -649,7 +380,7 @@ slot_adopt(version_t *v)
             s = slot_at(c * FAAS_CHUNK_SLOTS + j);
             s->version = v;
 
-            slot_adopt_place(s);
+            place_adopt(s);
 
             if (faas_slot_state(atomic_load(&s->sh->word)) == FAAS_SLOT_FREE)
             {
@@ -661,61 +392,6 @@ slot_adopt(version_t *v)
 
             s->generation = faas_slot_generation(atomic_load(&s->sh->word));
             slot_name(s, atomic_load(&s->sh->inner_pid));
-        }
-    }
-}
-
-
-static void
-slot_adopt_place(slot_t *s)
-{
-    int  read_end, write_end;
-
-    s->listen = deposit_take("s/%u/listen", s->index);
-
-    read_end = deposit_take("s/%u/log-read", s->index);
-    write_end = deposit_take("s/%u/log-write", s->index);
-
-    if (s->listen == -1 || read_end == -1 || write_end == -1
-        || journal_open(&s->journal, read_end, write_end) == -1)
-    {
-        /* half made when the supervisor died; nobody can be in it */
-
-        if (s->listen != -1) {
-            deposit_remove("s/%u/listen", s->index);
-            close(s->listen);
-            s->listen = -1;
-        }
-
-        return;
-    }
-
-    journal_owner(&s->journal, &s->version->function->journal,
-                 s->version->sh->id, s->index, atomic_load(&s->sh->pid));
-}
-
-
-void
-slot_adopt_pages(void)
-{
-    int       fd;
-    slot_t   *s;
-    unsigned  index;
-
-    while ((fd = deposit_take_any("p/", &index)) != -1) {
-
-        s = slot_at(index);
-
-        if (s == NULL || s->page_fd != -1) {
-            close(fd);
-            continue;
-        }
-
-        s->page_fd = fd;
-
-        if (slot_map_page(s) == -1) {
-            close(fd);
-            s->page_fd = -1;
         }
     }
 }
@@ -784,23 +460,4 @@ slot_bucket(const version_t *v, int32_t inner_pid)
     h = ((uint32_t) inner_pid + v->index * 7919u) * 2654435761u;
 
     return &slots.named[h >> 20];
-}
-
-
-uint32_t
-slot_page(uint32_t n)
-{
-    return n < slots.npages ? slots.pages[n] : FAAS_INDEX_NONE;
-}
-
-
-/* relative to faas_state, our working directory: that may be long */
-
-static void
-slot_address(const slot_t *s, struct sockaddr_un *un)
-{
-    memset(un, 0, sizeof(*un));
-    un->sun_family = AF_UNIX;
-    (void) snprintf(un->sun_path, sizeof(un->sun_path),
-                    SLOT_DIRECTORY "/%u.sock", s->index);
 }

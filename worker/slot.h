@@ -58,8 +58,7 @@ struct slot_s {
 extern slot_t  *slot_live;                   /* list of all that are not FREE */
 
 
-/* group: of nginx's workers, or -1; called again when that changes */
-void slot_init(int64_t group);
+void slot_init(void);
 
 /* the slot's own record; made on first use, never freed */
 slot_t *slot_at(uint32_t index);
@@ -81,18 +80,6 @@ int slot_is_spent(const slot_t *s);
 /* it is FREE again */
 void slot_return(slot_t *s);
 
-/*
- * Throws away what waits in the backlog: it is for a former instance.
- * slot_emptied() does it now and, while the slot stays FREE, a few times
- * more: a worker may have taken the instance just before it died, and connect
- * just after; it must see the end, not wait for the next instance.
- */
-void slot_drain_backlog(slot_t *s);
-void slot_emptied(slot_t *s);
-
-/* a connection that is closed at once: a free instance says that it is */
-void slot_nudge(slot_t *s);
-
 /* gives all chunks of v back: no slot of it is in use */
 void slot_release_chunks(version_t *v);
 
@@ -101,18 +88,13 @@ void slot_remove(uint32_t index);
 
 int slot_has_chunk(const version_t *v, uint32_t chunk);
 
-/* takes back what the keeper has: all pages; then, for all chunks of v,
-   sockets, pipes, and which slots are not FREE */
-void slot_adopt_pages(void);
+/* finds which slots of v are not FREE, and takes back what the keeper has of
+   all of them */
 void slot_adopt(version_t *v);
 
 /* by the pid that the version's init knows */
 void slot_name(slot_t *s, int32_t inner_pid);
 slot_t *slot_by_pid(version_t *v, int32_t inner_pid);
-
-/* pages in the order in which they were made: index of the n-th, or
-   FAAS_INDEX_NONE */
-uint32_t slot_page(uint32_t n);
 
 
 #endif /* SLOT_H_INCLUDED */

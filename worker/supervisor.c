@@ -1,5 +1,4 @@
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -7,23 +6,25 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "board.h"
+#include "claims.h"
 #include "control.h"
 #include "deploy.h"
 #include "deposit.h"
+#include "drain.h"
 #include "faas_control.h"
+#include "instance_end.h"
 #include "keeper.h"
+#include "lineage.h"
 #include "log.h"
 #include "memory.h"
 #include "owner.h"
+#include "patrol.h"
+#include "place.h"
 #include "pool.h"
 #include "store.h"
 #include "supervisor.h"
@@ -36,23 +37,12 @@
 /* without any nginx for so long after the start, there is none */
 #define SUPERVISOR_LONELY_MS   15000
 
-/* the end: what instances get to finish; what processes get to be gone */
-#define SUPERVISOR_DRAIN_MS    3000
-#define SUPERVISOR_GONE_MS     2000
-
 #define SUPERVISOR_CONFIG_MAX  (8 * 1024 * 1024)
 
 
 static int supervisor_start(const char *state);
 static int supervisor_first_settings(void);
 static settings_t *supervisor_read_settings(int fd, char *why);
-static int supervisor_directories(void);
-static int supervisor_directory(const char *name, mode_t mode,
-    int64_t group);
-static int supervisor_board(void);
-static int supervisor_new_board(void);
-static void supervisor_clean(void);
-static int supervisor_eventfds(void);
 static void supervisor_adopt(void);
 static int supervisor_signals(void);
 static void supervisor_signal(void *data, uint32_t events);
@@ -62,8 +52,6 @@ static void supervisor_tick(void *data);
 static void supervisor_settle(void);
 static void supervisor_answer(const char *line);
 static void supervisor_verify(void *data);
-static void supervisor_drained(void *data);
-static int supervisor_end(void);
 static void supervisor_apply(void);
 
 
@@ -75,18 +63,13 @@ supervisor_t  supervisor = {
 
 
 static struct {
-    int           state_dir;
     loop_event_t  signals;
     loop_event_t  kicked;
     loop_event_t  keeper;
     loop_timer_t  tick;
     loop_timer_t  verify;
-    loop_timer_t  drain;
     uint64_t      started_ms;
-    uint64_t      drain_ms;          /* when the next step is taken */
-    int           step;              /* of the end: 1 TERM, 2 KILL */
     int           ready;             /* descriptor, -1: nginx was told */
-    int           restarted;         /* 1: there was one before us */
     char          error[256];        /* why we could not start */
 } host = { .ready = -1 };
 
@@ -118,26 +101,26 @@ supervisor_run(const char *state)
 
         /* after a restart there is something worth another attempt */
 
-        return host.restarted ? 1 : KEEPER_BAD_START;
+        return supervisor.restarted ? 1 : KEEPER_BAD_START;
     }
 
-    while (host.step < 3) {
+    while (!drain_is_over()) {
         if (loop_turn() == -1) {
             log_line(LOG_ALERT, errno, "epoll_wait failed");
             return 1;
         }
     }
 
-    return supervisor_end();
+    return drain_end();
 }
 
 
 static int
 supervisor_start(const char *state)
 {
-    host.state_dir = open(state, O_RDONLY|O_DIRECTORY|O_CLOEXEC);
+    supervisor.state_dir = open(state, O_RDONLY|O_DIRECTORY|O_CLOEXEC);
 
-    if (host.state_dir == -1 || fchdir(host.state_dir) == -1) {
+    if (supervisor.state_dir == -1 || fchdir(supervisor.state_dir) == -1) {
         supervisor_error(errno, "could not open faas_state \"%s\"", state);
         return -1;
     }
@@ -153,15 +136,25 @@ supervisor_start(const char *state)
     host.started_ms = loop_now_ms();
 
     if (supervisor_first_settings() == -1
-        || supervisor_directories() == -1
-        || supervisor_board() == -1
-        || supervisor_eventfds() == -1
+        || board_directories() == -1
+        || board_open() == -1
+        || board_eventfds() == -1
         || supervisor_signals() == -1)
     {
         return -1;
     }
 
-    supervisor.store = store_open(host.state_dir);
+    host.kicked.handler = supervisor_kicked;
+    host.keeper.handler = supervisor_keeper;
+
+    if (loop_add(&host.kicked, supervisor.event_fd, EPOLLIN) == -1
+        || loop_add(&host.keeper, KEEPER_CHANNEL_FD, EPOLLIN) == -1)
+    {
+        supervisor_error(errno, "epoll_ctl failed");
+        return -1;
+    }
+
+    supervisor.store = store_open(supervisor.state_dir);
 
     if (supervisor.store == -1) {
         supervisor_error(errno, "could not open the store in \"%s\"", state);
@@ -169,17 +162,21 @@ supervisor_start(const char *state)
     }
 
     supervisor_apply();
-    function_init(host.state_dir);
+    slot_init();
+    function_init();
+    claims_init();
 
-    if (pool_init() == -1 || zygote_link_init() == -1) {
+    patrol_init();
+
+    if (zygote_link_init() == -1) {
         return -1;
     }
 
-    if (host.restarted) {
+    if (supervisor.restarted) {
         supervisor_adopt();
     }
 
-    if (control_init(host.state_dir) == -1) {
+    if (control_init(supervisor.state_dir) == -1) {
         supervisor_error(errno, "could not listen on \"%s/control\"", state);
         return -1;
     }
@@ -192,19 +189,18 @@ supervisor_start(const char *state)
     owner_look();
 
     host.tick.handler = supervisor_tick;
-    host.drain.handler = supervisor_drained;
     loop_arm(&host.tick, loop_now_ms() + 10);
 
     atomic_store(&supervisor.board->supervisor_pid, getpid());
 
-    if (host.restarted) {
+    if (supervisor.restarted) {
         host.verify.handler = supervisor_verify;
         loop_arm(&host.verify, loop_now_ms() + 1000);
         log_line(LOG_NOTICE, 0, "supervisor %d has adopted the host",
                  (int) getpid());
 
         if (atomic_load(&supervisor.board->draining)) {
-            supervisor_drain("it was ending", 0);
+            drain_begin("it was ending", 0);
         }
     }
 
@@ -326,265 +322,7 @@ supervisor_apply(void)
                             * (uint64_t) sysconf(_SC_PAGESIZE) / 2;
     }
 
-    slot_init(s->group);
-}
-
-
-static int
-supervisor_directories(void)
-{
-    int      fd;
-    int64_t  group;
-
-    group = geteuid() == 0 ? supervisor.settings->group : SETTINGS_UNSET;
-
-    if (supervisor_directory("slots", group >= 0 ? 0750 : 0700, group) == -1
-        || supervisor_directory("log", 0750, SETTINGS_UNSET) == -1)
-    {
-        return -1;
-    }
-
-    fd = openat(host.state_dir, "log", O_RDONLY|O_DIRECTORY|O_CLOEXEC);
-
-    if (fd == -1) {
-        supervisor_error(errno, "could not open \"log\" in faas_state");
-        return -1;
-    }
-
-    journal_directory(fd);
-
-    return 0;
-}
-
-
-/* nobody but us may write there, whoever made it: not through a link, and not
-   what another user owns */
-
-static int
-supervisor_directory(const char *name, mode_t mode, int64_t group)
-{
-    int          fd;
-    struct stat  st;
-
-    if (mkdirat(host.state_dir, name, mode) == -1 && errno != EEXIST) {
-        supervisor_error(errno, "could not create \"%s\" in faas_state",
-                         name);
-        return -1;
-    }
-
-    fd = openat(host.state_dir, name,
-                O_RDONLY|O_DIRECTORY|O_NOFOLLOW|O_CLOEXEC);
-
-    if (fd == -1 || fstat(fd, &st) == -1) {
-        supervisor_error(errno, "could not open \"%s\" in faas_state", name);
-        goto failed;
-    }
-
-    if (st.st_uid != geteuid()) {
-        supervisor_error(0, "\"%s\" in faas_state is owned by uid %u", name,
-                         (unsigned) st.st_uid);
-        goto failed;
-    }
-
-    if ((group >= 0 && fchown(fd, (uid_t) -1, (gid_t) group) == -1)
-        || fchmod(fd, mode) == -1)
-    {
-        supervisor_error(errno, "could not change the mode of \"%s\" in "
-                         "faas_state", name);
-        goto failed;
-    }
-
-    close(fd);
-
-    return 0;
-
-failed:
-
-    if (fd != -1) {
-        close(fd);
-    }
-
-    return -1;
-}
-
-
-static int
-supervisor_board(void)
-{
-    void         *p;
-    struct stat   st;
-    const char   *why;
-
-    supervisor.board_fd = deposit_take("board");
-
-    if (supervisor.board_fd == -1) {
-        return supervisor_new_board();
-    }
-
-    host.restarted = 1;
-    supervisor.adopting = 1;
-
-    if (fstat(supervisor.board_fd, &st) == -1) {
-        supervisor_error(errno, "fstat failed for the scoreboard");
-        return -1;
-    }
-
-    supervisor.size = (uint64_t) st.st_size;
-
-    p = mmap(NULL, supervisor.size, PROT_READ|PROT_WRITE, MAP_SHARED,
-             supervisor.board_fd, 0);
-
-    if (p == MAP_FAILED) {
-        supervisor_error(errno, "mmap failed for the scoreboard");
-        return -1;
-    }
-
-    why = faas_scoreboard_check(p, supervisor.size);
-
-    if (why != NULL) {
-        supervisor_error(0, "the scoreboard cannot be adopted: %s", why);
-        return -1;
-    }
-
-    supervisor.board = p;
-    atomic_fetch_add(&supervisor.board->restarts, 1);
-
-    return 0;
-}
-
-
-static int
-supervisor_new_board(void)
-{
-    int   fd;
-    void *p;
-
-    supervisor.size = supervisor.settings->scoreboard == SETTINGS_UNSET
-                      ? FAAS_SCOREBOARD_SIZE_DEFAULT
-                      : (uint64_t) supervisor.settings->scoreboard;
-
-    fd = memfd_create("faas-scoreboard", MFD_CLOEXEC|MFD_ALLOW_SEALING);
-    p = MAP_FAILED;
-
-    if (fd == -1
-        || ftruncate(fd, (off_t) supervisor.size) == -1
-        || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK|F_SEAL_GROW|F_SEAL_SEAL) == -1
-        || (p = mmap(NULL, supervisor.size, PROT_READ|PROT_WRITE, MAP_SHARED,
-                     fd, 0))
-           == MAP_FAILED)
-    {
-        supervisor_error(errno, "could not make a scoreboard of %llu bytes",
-                         (unsigned long long) supervisor.size);
-
-        if (fd != -1) {
-            close(fd);
-        }
-
-        return -1;
-    }
-
-    if (faas_scoreboard_format(p, supervisor.size, FAAS_RELEASE) != FAAS_OK) {
-        supervisor_error(0, "a scoreboard of %llu bytes is out of range",
-                         (unsigned long long) supervisor.size);
-        close(fd);
-        return -1;
-    }
-
-    supervisor_clean();
-
-    supervisor.board = p;
-    supervisor.board_fd = fd;
-    atomic_store(&supervisor.board->started_at, (uint64_t) time(NULL));
-
-    if (deposit_put(fd, "board") == -1) {
-        supervisor_error(errno, "the keeper did not take the scoreboard");
-        return -1;
-    }
-
-    return 0;
-}
-
-
-/* sockets that a host left which was killed with its keeper */
-
-static void
-supervisor_clean(void)
-{
-    int             fd;
-    DIR            *dir;
-    char           *p;
-    struct dirent  *d;
-
-    fd = openat(host.state_dir, "slots", O_RDONLY|O_DIRECTORY|O_CLOEXEC);
-    dir = fd != -1 ? fdopendir(fd) : NULL;
-
-    if (dir == NULL) {
-        if (fd != -1) {
-            close(fd);
-        }
-
-        return;
-    }
-
-    while ((d = readdir(dir)) != NULL) {
-        p = strrchr(d->d_name, '.');
-
-        if (p != NULL && strcmp(p, ".sock") == 0) {
-            (void) unlinkat(fd, d->d_name, 0);
-        }
-    }
-
-    closedir(dir);
-}
-
-
-static int
-supervisor_eventfds(void)
-{
-    uint32_t  i;
-
-    supervisor.event_fd = deposit_take("event");
-
-    if (supervisor.event_fd == -1) {
-        supervisor.event_fd = eventfd(0, EFD_CLOEXEC|EFD_NONBLOCK);
-
-        if (supervisor.event_fd == -1
-            || deposit_put(supervisor.event_fd, "event") == -1)
-        {
-            supervisor_error(errno, "eventfd failed");
-            return -1;
-        }
-    }
-
-    for (i = 0; i < FAAS_WORKERS; i++) {
-
-        supervisor.wake[i] = deposit_take("worker/%u", i);
-
-        if (supervisor.wake[i] != -1) {
-            continue;
-        }
-
-        supervisor.wake[i] = eventfd(0, EFD_CLOEXEC|EFD_NONBLOCK);
-
-        if (supervisor.wake[i] == -1
-            || deposit_put(supervisor.wake[i], "worker/%u", i) == -1)
-        {
-            supervisor_error(errno, "eventfd failed");
-            return -1;
-        }
-    }
-
-    host.kicked.handler = supervisor_kicked;
-    host.keeper.handler = supervisor_keeper;
-
-    if (loop_add(&host.kicked, supervisor.event_fd, EPOLLIN) == -1
-        || loop_add(&host.keeper, KEEPER_CHANNEL_FD, EPOLLIN) == -1)
-    {
-        supervisor_error(errno, "epoll_ctl failed");
-        return -1;
-    }
-
-    return 0;
+    place_init(s->group);
 }
 
 
@@ -623,7 +361,7 @@ supervisor_adopt(void)
     version_t   *v, *following;
     function_t  *f;
 
-    slot_adopt_pages();
+    place_adopt_pages();
 
     n = atomic_load(&supervisor.board->functions_used);
 
@@ -662,7 +400,7 @@ supervisor_adopt(void)
             following = v->next;
 
             if (v->lineage == LINEAGE_NONE) {
-                pool_orphaned(v);
+                instance_end_orphaned(v);
             }
 
             version_idle(v);
@@ -672,11 +410,11 @@ supervisor_adopt(void)
         pool_changed(f);
     }
 
-    function_routes_changed();
+    claims_changed();
 }
 
 
-/* -- events ----------------------------------------------------------------- */
+/* -- events ---------------------------------------------------------------- */
 
 static void
 supervisor_signal(void *data, uint32_t events)
@@ -687,7 +425,7 @@ supervisor_signal(void *data, uint32_t events)
     (void) events;
 
     while (read(host.signals.fd, &info, sizeof(info)) == sizeof(info)) {
-        supervisor_drain("it was told to", supervisor.draining);
+        drain_begin("it was told to", supervisor.draining);
     }
 }
 
@@ -701,7 +439,7 @@ supervisor_kicked(void *data, uint32_t events)
     (void) events;
 
     if (read(supervisor.event_fd, &count, sizeof(count)) == sizeof(count)) {
-        pool_kicked(count);
+        patrol_kicked(count);
     }
 }
 
@@ -717,7 +455,7 @@ supervisor_keeper(void *data, uint32_t events)
     (void) loop_remove(&host.keeper);
 
     log_line(LOG_ALERT, 0, "the keeper is gone, the host ends");
-    supervisor_drain("the keeper is gone", 1);
+    drain_begin("the keeper is gone", 1);
 }
 
 
@@ -740,7 +478,7 @@ supervisor_tick(void *data)
     if (!control_has_lifeline() && !supervisor.draining
         && loop_now_ms() - host.started_ms > SUPERVISOR_LONELY_MS)
     {
-        supervisor_drain("no nginx has attached", 0);
+        drain_begin("no nginx has attached", 0);
     }
 
     loop_arm(&host.tick, loop_now_ms() + 1000);
@@ -784,7 +522,7 @@ supervisor_verify(void *data)
 {
     (void) data;
 
-    pool_verify();
+    instance_end_verify();
 }
 
 
@@ -827,115 +565,4 @@ supervisor_error(int error, const char *format, ...)
     }
 
     (void) snprintf(host.error, sizeof(host.error), "%s", text);
-}
-
-
-/* -- the end ---------------------------------------------------------------- */
-
-void
-supervisor_drain(const char *why, int at_once)
-{
-    if (!supervisor.draining) {
-        supervisor.draining = 1;
-        atomic_store(&supervisor.board->draining, 1);
-
-        log_line(LOG_NOTICE, 0, "the host ends: %s", why);
-
-        deploy_stop();
-        (void) zygote_link_end(0);
-
-        host.step = 1;
-        host.drain_ms = loop_now_ms() + SUPERVISOR_DRAIN_MS;
-        pool_end_all(0);
-    }
-
-    if (at_once) {
-        host.drain_ms = loop_now_ms();
-    }
-
-    loop_arm(&host.drain, loop_now_ms());
-}
-
-
-/*
- * Instances finish, for a while; then the function inits are told to end and
- * kill what is left; then, for a while, they are waited for.
- */
-
-static void
-supervisor_drained(void *data)
-{
-    int          left;
-    version_t   *v, *next;
-    function_t  *f;
-
-    (void) data;
-
-    if (host.step == 1
-        && (slot_live == NULL || loop_now_ms() >= host.drain_ms))
-    {
-        host.step = 2;
-        host.drain_ms = loop_now_ms() + SUPERVISOR_GONE_MS;
-
-        pool_end_all(1);
-
-        for (f = function_list; f != NULL; f = f->next) {
-            for (v = f->versions; v != NULL; v = next) {
-                next = v->next;
-                lineage_end(v);
-            }
-        }
-    }
-
-    if (host.step == 2) {
-        left = slot_live != NULL;
-
-        for (f = function_list; f != NULL; f = f->next) {
-            for (v = f->versions; v != NULL; v = v->next) {
-                left += v->lineage != LINEAGE_NONE;
-            }
-        }
-
-        left += !zygote_link_end(loop_now_ms() >= host.drain_ms);
-
-        if (left == 0 || loop_now_ms() >= host.drain_ms + 100) {
-            host.step = 3;
-            return;
-        }
-    }
-
-    loop_arm(&host.drain, loop_now_ms() + 5);
-}
-
-
-static int
-supervisor_end(void)
-{
-    uint32_t     i, n;
-    version_t   *v;
-    function_t  *f;
-
-    for (f = function_list; f != NULL; f = f->next) {
-        for (v = f->versions; v != NULL; v = v->next) {
-
-            if (v->lineage != LINEAGE_NONE
-                && atomic_load(&v->sh->init_pid) > 0)
-            {
-                (void) kill(atomic_load(&v->sh->init_pid), SIGKILL);
-            }
-        }
-    }
-
-    n = supervisor.board->chunks * FAAS_CHUNK_SLOTS;
-
-    for (i = 0; i < n; i++) {
-        slot_remove(i);
-    }
-
-    (void) unlink("control");
-    atomic_store(&supervisor.board->supervisor_pid, 0);
-
-    log_line(LOG_NOTICE, 0, "the host has ended");
-
-    return KEEPER_ENDED;
 }

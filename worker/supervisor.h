@@ -3,19 +3,27 @@
  * The supervisor: one process, one loop, one owner of everything on the
  * scoreboard that is not a worker's.  Its parts, from the outside in:
  *
- *   supervisor.c   start, adoption, housekeeping, the end
- *   control.c      masters and workers of nginx: faas_state/control
- *   owner.c        nginx workers that died holding something
- *   deploy.c       a file changed: what is to be done about it
- *   version.c      a version's life: loading, current, draining
- *   pool.c         instances: started, ready, freed, ended; scaling
- *   slot.c         a slot's socket, page and pipe
- *   lineage.c      zygote, function inits and templates: who sends what
- *   function.c     function entries: limits, state, routes, errors
- *   journal.c      what functions print
- *   routes.c       the published table
- *   settings.c     configuration and descriptors, pure
- *   policy.c, backoff.c   decisions, pure
+ *   supervisor.c     start, adoption, housekeeping
+ *   board.c          directories, scoreboard, eventfds
+ *   drain.c          the end
+ *   control.c        masters and workers of nginx: faas_state/control
+ *   owner.c          nginx workers that died
+ *   deploy.c         a file changed: what is to be done about it
+ *   function.c       function entries: state, limits, errors
+ *   claims.c         whose a route is, and the published table
+ *   version.c        a version's life: loading, current, draining
+ *   lineage.c        function init and template: begin and end
+ *   lineage_start.c  what a lineage is started with
+ *   lineage_read.c   what is said on its channels
+ *   zygote_link.c    the zygote
+ *   pool.c           how many instances there are
+ *   report.c         what instances say
+ *   patrol.c         what nobody says
+ *   instance_end.c   how instances end
+ *   memory.c         what instances use, and the cap
+ *   slot.c, place.c  slots; their sockets, pages and pipes
+ *   journal.c        what functions print
+ *   routes.c, settings.c, settings_descriptor.c, policy.c, backoff.c   pure
  *   loop.c, log.c, deposit.c   descriptors and timers, lines, the keeper
  *
  * What a restarted supervisor needs is on the board or with the keeper
@@ -46,7 +54,9 @@ typedef struct {
     int                       wake[FAAS_WORKERS];
     int                       store;
     watch_t                  *watch;         /* deploy.c */
+    int                       state_dir;     /* our working directory too */
     uint32_t                  cores;
+    int                       restarted;     /* 1: there was one before us */
     uint64_t                  memory;        /* cap over all functions */
     int                       adopting;      /* 1 until the directory was
                                                 looked through after a
@@ -66,9 +76,6 @@ int supervisor_run(const char *state);
  * with the reason there, and nothing changed.
  */
 int supervisor_configure(int fd, char *note);
-
-/* begins to end the host; a second call with at_once lets nothing finish */
-void supervisor_drain(const char *why, int at_once);
 
 /* wakes a worker of nginx */
 void supervisor_wake(uint32_t worker);

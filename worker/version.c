@@ -6,7 +6,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "claims.h"
 #include "deposit.h"
+#include "instance_end.h"
 #include "lineage.h"
 #include "log.h"
 #include "pool.h"
@@ -326,7 +328,7 @@ version_promote(version_t *v)
              old ? old->sh->id : "");
 
     if (atomic_load(&f->sh->state) == FAAS_FUNCTION_READY) {
-        function_routes_changed();
+        claims_changed();
         function_wake(f);
 
     } else {
@@ -512,7 +514,7 @@ version_lineage_ended(version_t *v)
     atomic_store(&v->sh->init_pid, 0);
     atomic_store(&v->sh->template_pid, 0);
 
-    pool_orphaned(v);
+    instance_end_orphaned(v);
 
     state = atomic_load(&v->sh->state);
 

@@ -1,0 +1,19 @@
+
+/*
+ * What the host stands on: the directories below faas_state, the scoreboard,
+ * the eventfds; made at a first start, taken back from the keeper after a
+ * restart.
+ */
+
+
+#ifndef BOARD_H_INCLUDED
+#define BOARD_H_INCLUDED
+
+
+/* each 0, or -1 (said and logged) */
+int board_directories(void);
+int board_open(void);
+int board_eventfds(void);
+
+
+#endif /* BOARD_H_INCLUDED */

@@ -1,0 +1,297 @@
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "deposit.h"
+#include "init.h"
+#include "lineage.h"
+#include "lineage_read.h"
+#include "log.h"
+#include "store.h"
+#include "zygote_link.h"
+
+
+/* the far ends of a lineage's channels, until they are sent */
+
+typedef struct {
+    int                       code;
+    int                       init;
+    int                       template;
+    int                       report;
+} lineage_start_t;
+
+
+static int lineage_start_channel(version_t *v, const char *name,
+    loop_event_t *e, void (*handler)(void *data, uint32_t events), int *far);
+static int lineage_start_send(version_t *v, const lineage_start_t *ends,
+    char *why);
+static int lineage_start_user(const function_t *f, uint32_t *uid,
+    uint32_t *gid, char *why);
+static char *lineage_start_env(const function_t *f, size_t *length);
+
+
+int
+lineage_start(version_t *v, char *why)
+{
+    int             rc;
+    lineage_start_t  ends;
+
+    ends.code = store_get(supervisor.store, v->sh->sha256);
+    ends.init = -1;
+    ends.template = -1;
+    ends.report = -1;
+
+    v->timer.handler = lineage_timer;
+    v->timer.data = v;
+
+    rc = FAAS_AGAIN;
+
+    if (ends.code == -1) {
+        (void) snprintf(why, SETTINGS_WHY_SIZE, "not in the store: %s",
+                        strerror(errno));
+        rc = errno == ENOENT ? FAAS_ERROR : FAAS_AGAIN;
+        goto done;
+    }
+
+    if (v->journal.event.fd == -1) {
+
+        if (journal_open(&v->journal, -1, -1) == -1) {
+            (void) snprintf(why, SETTINGS_WHY_SIZE, "no pipe for its log: %s",
+                            strerror(errno));
+            goto done;
+        }
+
+        (void) deposit_put(v->journal.event.fd, "v/%u/log-read", v->index);
+        (void) deposit_put(v->journal.write, "v/%u/log-write", v->index);
+    }
+
+    journal_owner(&v->journal, &v->function->journal, v->sh->id, -1, 0);
+
+    if (lineage_start_channel(v, "init", &v->init,
+                              lineage_read_init_events, &ends.init)
+           == -1
+        || lineage_start_channel(v, "template", &v->template,
+                                 lineage_read_template_events,
+                                 &ends.template)
+           == -1
+        || lineage_start_channel(v, "report", &v->report,
+                                 lineage_read_report_events, &ends.report)
+           == -1
+        || message_want_credentials(v->template.fd) != FAAS_OK
+        || message_want_credentials(v->report.fd) != FAAS_OK)
+    {
+        (void) snprintf(why, SETTINGS_WHY_SIZE, "no channels to it: %s",
+                        strerror(errno));
+        goto done;
+    }
+
+    rc = lineage_start_send(v, &ends, why);
+
+done:
+
+    if (ends.code != -1) {
+        close(ends.code);
+    }
+
+    if (ends.init != -1) {
+        close(ends.init);
+    }
+
+    if (ends.template != -1) {
+        close(ends.template);
+    }
+
+    if (ends.report != -1) {
+        close(ends.report);
+    }
+
+    if (rc == FAAS_OK) {
+        return FAAS_OK;
+    }
+
+    lineage_abandon(v);
+
+    if (rc == FAAS_AGAIN) {
+        function_error(v->function, LOG_ERROR, "version %s could not be "
+                       "started, trying again: %s", v->sh->id, why);
+
+        if (atomic_load(&v->sh->state) == FAAS_VERSION_LOADING) {
+            loop_arm(&v->timer, loop_now_ms() + LINEAGE_AGAIN_MS);
+        }
+    }
+
+    return rc;
+}
+
+
+/* a pair of which one end is ours, deposited and polled */
+
+static int
+lineage_start_channel(version_t *v, const char *name, loop_event_t *e,
+    void (*handler)(void *data, uint32_t events), int *far)
+{
+    int  pair[2];
+
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET|SOCK_CLOEXEC, 0, pair) == -1) {
+        return -1;
+    }
+
+    e->handler = handler;
+    e->data = v;
+
+    if (fcntl(pair[0], F_SETFL, O_RDWR|O_NONBLOCK) == -1
+        || loop_add(e, pair[0], EPOLLIN) == -1)
+    {
+        close(pair[0]);
+        close(pair[1]);
+        return -1;
+    }
+
+    (void) deposit_put(pair[0], "v/%u/%s", v->index, name);
+
+    *far = pair[1];
+
+    return 0;
+}
+
+
+static int
+lineage_start_send(version_t *v, const lineage_start_t *ends, char *why)
+{
+    int         fd[INIT_FDS], rc;
+    char       *env;
+    size_t      length;
+    message_t   m;
+
+    memset(&m, 0, sizeof(m));
+
+    if (lineage_start_user(v->function, &m.uid, &m.gid, why) == -1) {
+        return FAAS_ERROR;
+    }
+
+    m.type = MESSAGE_START;
+    m.index = v->index;
+    m.init_timeout_ms = v->function->limits.init_timeout_ms;
+    m.memory_bytes = v->function->limits.memory_bytes;
+    memcpy(m.name, v->function->name, sizeof(m.name));
+    memcpy(m.version, v->sh->id, sizeof(m.version));
+
+    fd[INIT_FD_CODE] = ends->code;
+    fd[INIT_FD_CHANNEL] = ends->init;
+    fd[INIT_FD_TEMPLATE] = ends->template;
+    fd[INIT_FD_REPORT] = ends->report;
+    fd[INIT_FD_LOG] = v->journal.write;
+
+    env = lineage_start_env(v->function, &length);
+
+    rc = zygote_link_send(&m, env, length, fd, INIT_FDS);
+
+    free(env);
+
+    if (rc != FAAS_OK) {
+        (void) snprintf(why, SETTINGS_WHY_SIZE, "the zygote cannot be "
+                        "reached: %s", strerror(errno));
+        return FAAS_AGAIN;
+    }
+
+    v->asked = 1;
+    v->template_pid = 0;
+    v->lineage = LINEAGE_STARTING;
+
+    loop_arm(&v->timer, loop_now_ms() + m.init_timeout_ms
+                        + LINEAGE_GRACE_MS);
+
+    return FAAS_OK;
+}
+
+
+/* whom functions run as: the block's, the ceilings', the host's, else faas,
+   else nobody; when we are not root, ourselves */
+
+static int
+lineage_start_user(const function_t *f, uint32_t *uid, uint32_t *gid, char *why)
+{
+    const char                 *name;
+    struct passwd              *pw;
+    const settings_function_t  *conf, *all;
+
+    *uid = getuid();
+    *gid = getgid();
+
+    if (geteuid() != 0) {
+        return 0;
+    }
+
+    conf = function_conf(f);
+    all = supervisor.settings->ceilings;
+
+    name = conf && conf->user ? conf->user
+           : all && all->user ? all->user : supervisor.settings->user;
+
+    if (name != NULL) {
+        pw = getpwnam(name);
+
+    } else {
+        name = "faas";
+        pw = getpwnam(name);
+
+        if (pw == NULL) {
+            name = "nobody";
+            pw = getpwnam(name);
+        }
+    }
+
+    if (pw == NULL) {
+        (void) snprintf(why, SETTINGS_WHY_SIZE, "no such user \"%.64s\"",
+                        name);
+        return -1;
+    }
+
+    *uid = pw->pw_uid;
+    *gid = pw->pw_gid;
+
+    return 0;
+}
+
+
+/* of `function *` first: what comes later replaces what came before */
+
+static char *
+lineage_start_env(const function_t *f, size_t *length)
+{
+    char                       *env;
+    size_t                      n;
+    const settings_function_t  *conf, *all;
+
+    conf = function_conf(f);
+    all = supervisor.settings->ceilings;
+
+    *length = (conf ? conf->env_length : 0) + (all ? all->env_length : 0);
+
+    if (*length >= MESSAGE_TEXT) {
+        log_line(LOG_ERROR, 0, "function \"%s\": its environment of %zu "
+                 "bytes is too long, it gets none", f->name, *length);
+        *length = 0;
+        return loop_alloc(1);
+    }
+
+    env = loop_alloc(*length + 1);
+    n = 0;
+
+    if (all != NULL && all->env_length) {
+        memcpy(env, all->env, all->env_length);
+        n = all->env_length;
+    }
+
+    if (conf != NULL && conf->env_length) {
+        memcpy(env + n, conf->env, conf->env_length);
+    }
+
+    return env;
+}

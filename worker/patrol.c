@@ -1,0 +1,277 @@
+
+#include <string.h>
+
+#include "instance_end.h"
+#include "log.h"
+#include "patrol.h"
+#include "place.h"
+#include "pool.h"
+
+
+/* how often a look is taken while instances live */
+#define PATROL_MS           250
+#define PATROL_SOON_MS      20
+
+/* an instance that should be free is asked after so long */
+#define PATROL_NUDGE_MS     50
+
+/* the supervisor acts so long after a worker should have */
+#define PATROL_BACKSTOP_MS  1000
+
+
+static void patrol_within(uint32_t ms);
+static void patrol_look(void *data);
+static uint32_t patrol_look_at(slot_t *s);
+static void patrol_busy(slot_t *s, uint64_t word);
+static void patrol_draining(slot_t *s, uint64_t word);
+static void patrol_condemn(slot_t *s, uint64_t word);
+
+
+static struct {
+    loop_timer_t  timer;
+    uint64_t      looked_ms;
+} patrol;
+
+
+void
+patrol_init(void)
+{
+    patrol.timer.handler = patrol_look;
+    loop_arm(&patrol.timer, loop_now_ms() + PATROL_MS);
+}
+
+
+/* -- what nobody tells of -------------------------------------------------- */
+
+void
+patrol_soon(void)
+{
+    patrol_within(PATROL_SOON_MS);
+}
+
+
+static void
+patrol_within(uint32_t ms)
+{
+    uint64_t  at;
+
+    at = loop_now_ms() + ms;
+
+    if (!loop_is_armed(&patrol.timer) || patrol.timer.at_ms > at) {
+        loop_arm(&patrol.timer, at);
+    }
+}
+
+
+static void
+patrol_look(void *data)
+{
+    slot_t    *s, *next;
+    uint32_t   ms, least;
+
+    (void) data;
+
+    least = PATROL_MS;
+    patrol.looked_ms = loop_now_ms();
+
+    for (s = slot_live; s != NULL; s = next) {
+        next = s->following;
+
+        ms = patrol_look_at(s);
+
+        if (ms < least) {
+            least = ms;
+        }
+    }
+
+    if (slot_live != NULL) {
+        patrol_within(least);
+    }
+}
+
+
+/* returns in how many milliseconds to look again */
+
+static uint32_t
+patrol_look_at(slot_t *s)
+{
+    uint64_t  word;
+
+    word = atomic_load(&s->sh->word);
+
+    if (faas_slot_state(word) != FAAS_SLOT_DRAINING) {
+        s->draining_ms = 0;
+    }
+
+    switch (faas_slot_state(word)) {
+
+    case FAAS_SLOT_IDLE:
+        if (pool_is_superseded(s) || s->retired) {
+            (void) pool_retire_slot(s, word);
+        }
+
+        return PATROL_MS;
+
+    case FAAS_SLOT_HANDED:
+        supervisor_wake(faas_slot_owner(word));
+        return PATROL_MS;
+
+    case FAAS_SLOT_BUSY:
+        patrol_busy(s, word);
+        return pool_is_superseded(s) || s->retired ? PATROL_SOON_MS
+                                                   : PATROL_MS;
+
+    case FAAS_SLOT_DRAINING:
+        patrol_draining(s, word);
+        return PATROL_NUDGE_MS;
+
+    case FAAS_SLOT_CONDEMNED:
+        if (s->signals == 0) {
+            s->version->function->ending++;
+            atomic_fetch_add(&s->version->function->sh->kills, 1);
+            instance_end_ask(s, "over its timeout");
+        }
+
+        return PATROL_MS;
+
+    default:
+        return PATROL_MS;
+    }
+}
+
+
+/*
+ * handed_ms may be that of the request before, in the moment between a
+ * worker's acquire and its store: only what is seen twice is over its budget.
+ */
+
+static void
+patrol_busy(slot_t *s, uint64_t word)
+{
+    uint64_t  handed, budget;
+
+    handed = atomic_load(&s->sh->handed_ms);
+    budget = s->version->function->limits.timeout_ms + PATROL_BACKSTOP_MS;
+
+    if (handed == 0 || loop_now_ms() <= handed + budget) {
+        s->overdue_ms = 0;
+        return;
+    }
+
+    if (s->overdue_ms != handed) {
+        s->overdue_ms = handed;
+        return;
+    }
+
+    patrol_condemn(s, word);
+}
+
+
+static void
+patrol_draining(slot_t *s, uint64_t word)
+{
+    uint64_t  now, since;
+
+    now = loop_now_ms();
+
+    if (s->draining_ms == 0) {
+        s->draining_ms = now;
+        return;
+    }
+
+    since = atomic_load(&s->sh->handed_ms);
+
+    if (since == 0) {
+        since = s->draining_ms;
+    }
+
+    if (now > since + s->version->function->limits.timeout_ms
+        && now > s->draining_ms + PATROL_NUDGE_MS * 2)
+    {
+        patrol_condemn(s, word);
+        return;
+    }
+
+    if (now - s->draining_ms >= PATROL_NUDGE_MS && !slot_is_spent(s)) {
+        place_nudge(s);
+    }
+}
+
+
+static void
+patrol_condemn(slot_t *s, uint64_t word)
+{
+    if (faas_slot_change(supervisor.board, s->index, word,
+                         FAAS_SLOT_CONDEMNED, FAAS_WORKER_NONE)
+        == FAAS_OK)
+    {
+        (void) patrol_look_at(s);
+    }
+}
+
+
+void
+patrol_worker_died(uint32_t worker)
+{
+    slot_t       *s;
+    uint32_t      i;
+    function_t   *f;
+    faas_cell_t  *cell;
+
+    for (s = slot_live; s != NULL; s = s->following) {
+
+        if (faas_slot_orphan(supervisor.board, s->index, worker) != FAAS_OK)
+        {
+            continue;
+        }
+
+        atomic_store(&s->sh->idle_ms, loop_now_ms());
+        patrol_soon();
+    }
+
+    for (i = 0; i < atomic_load(&supervisor.board->functions_used); i++) {
+
+        cell = faas_scoreboard_cell(supervisor.board, i, worker);
+        atomic_store(&cell->waiting, 0);
+        atomic_store(&cell->admitted, 0);
+        atomic_store(&cell->oldest_ms, 0);
+
+        atomic_fetch_and(&faas_scoreboard_function(supervisor.board, i)
+                             ->waiting_mask[worker / 64],
+                         ~(1ull << worker % 64));
+    }
+
+    for (f = function_list; f != NULL; f = f->next) {
+        function_wake(f);
+        pool_changed(f);
+    }
+}
+
+
+/*
+ * Each kick writes the eventfd once, so what is left over is a worker's
+ * condemned instance: that is looked for, but not at every request.
+ */
+
+void
+patrol_kicked(uint64_t count)
+{
+    function_t  *f;
+
+    for (f = function_list; f != NULL; f = f->next) {
+
+        if (!f->blocked && atomic_load(&f->sh->kick)) {
+            pool_changed(f);
+            count -= count > 0;
+        }
+    }
+
+    if (count > 0) {
+        if (loop_now_ms() - patrol.looked_ms >= PATROL_SOON_MS / 2) {
+            patrol_look(NULL);
+
+        } else {
+            patrol_soon();
+        }
+    }
+}

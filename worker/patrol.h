@@ -1,0 +1,28 @@
+
+/*
+ * What nobody tells of is looked for: instances that are over their budget
+ * although no worker said so, that should be free but said nothing, that are
+ * idle but of an old version; and what dead workers of nginx held.
+ */
+
+
+#ifndef PATROL_H_INCLUDED
+#define PATROL_H_INCLUDED
+
+
+#include <stdint.h>
+
+
+void patrol_init(void);
+
+/* a look within a few milliseconds, not within the usual time */
+void patrol_soon(void);
+
+/* a worker of nginx died: takes back its slots; wakes the others */
+void patrol_worker_died(uint32_t worker);
+
+/* workers wrote our eventfd that often */
+void patrol_kicked(uint64_t count);
+
+
+#endif /* PATROL_H_INCLUDED */
