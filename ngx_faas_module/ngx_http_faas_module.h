@@ -4,6 +4,7 @@
  *
  *   ngx_http_faas_module.c      directives, hooks, configuration structs
  *   ngx_http_faas_function.c    the faas_function { } block
+ *   ngx_http_faas_setting.c     its settings, a table
  *   ngx_http_faas_config.c      the configuration as text
  *   ngx_http_faas_pass.c        faas_pass: a macro over stock directives
  *   ngx_http_faas_internal.c    the socket of the faas_internal server

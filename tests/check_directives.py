@@ -41,7 +41,7 @@ def commands():
 def settings():
     """name -> (range or None, may be a ceiling), of faas_function's table."""
 
-    text = source("ngx_faas_module/ngx_http_faas_function.c")
+    text = source("ngx_faas_module/ngx_http_faas_setting.c")
     text = text[text.index("ngx_http_faas_settings[]"):]
     found = {}
     for name, rest in re.findall(
@@ -55,9 +55,9 @@ def settings():
 
 
 def refused():
-    text = source("ngx_faas_module/ngx_http_faas_function.c")
+    text = source("ngx_faas_module/ngx_http_faas_setting.c")
     return re.findall(r'\{ ngx_string\("(\w+)"\), '
-                      r'ngx_http_faas_function_later', text)
+                      r'ngx_http_faas_setting_later', text)
 
 
 def table(name):
@@ -73,14 +73,16 @@ def defaults():
     """name -> number, of worker/settings.c."""
 
     text = source("worker/settings.c")
+    struct = text[text.index("typedef struct {"):
+                  text.index("} settings_rule_t;")]
+    fields = re.findall(r"(\w+)(?:\)\([^)]*\))?;", struct)
     text = text[text.index("settings_rules[] = {"):]
     text = text[:text.index("\n};")]
     found = {}
     for entry in re.findall(r"\{ ([^}]*)\}", text):
-        fields = [field.strip() for field in entry.split(",")]
-        name = fields[0].strip('"')
-        if re.fullmatch(r"[0-9* ]+", fields[4]):
-            found[name] = eval(fields[4])
+        rule = dict(zip(fields, (item.strip() for item in entry.split(","))))
+        if re.fullmatch(r"[0-9* ]+", rule["value"]):
+            found[rule["name"].strip('"')] = eval(rule["value"])
     return found
 
 
@@ -169,6 +171,10 @@ def differences():
     given, said, default = settings(), documented_settings(), defaults()
 
     same("settings", sorted(given), sorted(said))
+    same("settings with a default of the supervisor's", sorted(default),
+         sorted(set(default) & set(said)))
+    if len(default) < 10:
+        found.append("worker/settings.c: its table was not understood")
 
     for name in set(given) & set(said):
         unit, span, value, ceiling = said[name]
