@@ -435,6 +435,7 @@ class Host:
             wait_until(lambda: self.process.poll() is not None
                        or self.answers(), "nginx to answer")
             if self.process.poll() is None or self.answers():
+                self.settle()
                 return self
             if "Address already in use" not in self.error_log():
                 break
@@ -445,6 +446,13 @@ class Host:
         self.allowed.append("")
         raise AssertionError("nginx ended at start: %s\n%s" % (
             status, self.error_log() + self.output()))
+
+    def settle(self):
+        """The first worker answers before the last one is forked."""
+
+        if "master_process off" not in self.options["main"]:
+            wait_until(lambda: len(self.workers()) >= self.options["workers"],
+                       "all workers")
 
     def launch(self):
         with open(self.dir / "output", "ab") as output:
