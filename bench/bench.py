@@ -31,9 +31,9 @@ LEGEND = """
 req/s, p50, p99, CPU: of the quiet 50 ms slices (no stall of the machine, no
 stranger on it; the fullest half where those are under a quarter), medians of
 the rounds.  p99 all: of all slices.  CPU: user and system of nginx and all
-that stands behind it, from %s.  to floor: ratio within a
-round.  hung: no answer 3 s after the run.  quiet: part of the slices that
-were."""
+that stands behind it.  to floor: ratio within a round.  hung: no answer 3 s
+after the run.  quiet: part of the slices that were, where it can be told.
+CPU time is from %s."""
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -66,6 +66,7 @@ def load(contestant, connections, ms):
     quiet = run['quiet']
     if not group.usage_file:            # no figures for the slices
         quiet = dict(cpu_us=used, requests=run['answered'])
+        run['undisturbed'] = None
     run['cpu_per_request'] = (quiet['cpu_us'] / quiet['requests']
                               if quiet['requests'] else None)
     return run
@@ -94,6 +95,11 @@ def median(values):
     return statistics.median(values) if values else None
 
 
+def mean(values):
+    values = [v for v in values if v is not None]
+    return statistics.mean(values) if values else None
+
+
 def summary(runs):
     """One row for each cell."""
     rows = []
@@ -115,7 +121,7 @@ def summary(runs):
             'to_floor': median(ratios),
             'errors': sum(sum(r['errors'].values()) for r in cell),
             'hung': sum(r['hung'] for r in cell),
-            'quiet': statistics.mean(r['undisturbed'] for r in cell),
+            'quiet': mean(r['undisturbed'] for r in cell),
         })
     return rows
 
@@ -135,7 +141,8 @@ def table(rows, order):
             str(r['connections']), r['contestant'], number(r['rate']),
             number(r['p50_us']), number(r['p99_us']), number(r['p99_all_us']),
             number(r['cpu_us'], 1), number(r['to_floor'], 2),
-            str(r['errors']), str(r['hung']), '%d%%' % (100 * r['quiet'])))
+            str(r['errors']), str(r['hung']),
+            '-' if r['quiet'] is None else '%d%%' % (100 * r['quiet'])))
     print_columns(lines)
 
 
@@ -197,13 +204,16 @@ def stop(up):
                      % (name, ' '.join(left)))
 
 
-def save(base, result):
+def save(result):
     directory = os.path.join(HERE, 'results')
-    os.makedirs(directory, exist_ok=True)
     path = os.path.join(directory, time.strftime('%Y%m%d-%H%M%S.json'))
-    with open(path, 'w') as f:
-        json.dump(result, f)
-    progress('all figures: ' + os.path.relpath(path))
+    try:
+        os.makedirs(directory, exist_ok=True)
+        with open(path, 'w') as f:
+            json.dump(result, f)
+        progress('all figures: ' + os.path.relpath(path))
+    except OSError as e:
+        progress('the figures are not saved: %s' % e)
 
 
 def accounting_of(up):
@@ -293,7 +303,7 @@ def main():
         else:
             shutil.rmtree(base, ignore_errors=True)
 
-    save(base, result)
+    save(result)
     report(result)
 
 
