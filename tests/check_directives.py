@@ -81,7 +81,8 @@ def defaults():
     found = {}
     for entry in re.findall(r"\{ ([^}]*)\}", text):
         rule = dict(zip(fields, (item.strip() for item in entry.split(","))))
-        if re.fullmatch(r"[0-9* ]+", rule["value"]):
+        if rule["name"] != "NULL" and re.fullmatch(r"[0-9* ]+",
+                                                   rule["value"]):
             found[rule["name"].strip('"')] = eval(rule["value"])
     return found
 
