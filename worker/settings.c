@@ -68,7 +68,7 @@ static const settings_rule_t  settings_rules[] = {
         { "memory", 1, SETTINGS_MEMORY_MAX,
           256 * 1024 * 1024, 1 },
     [SETTINGS_ACCEL] =
-        { "accel", 0, 1, 0, 1 },
+        { "accel", 0, 1, 0, 0 },
     [SETTINGS_IDEMPOTENT] =
         { NULL, 0, 1, 0, 0 }
 };
