@@ -145,9 +145,10 @@ static ngx_int_t
 ngx_http_faas_internal_prepare(ngx_conf_t *cf,
     ngx_http_faas_main_conf_t *fmcf)
 {
-    int         s;
-    u_char     *path;
-    ngx_str_t  *state;
+    int           s;
+    u_char       *path;
+    ngx_str_t    *state;
+    struct stat   st;
 
     state = &fmcf->state;
 
@@ -186,7 +187,11 @@ ngx_http_faas_internal_prepare(ngx_conf_t *cf,
         return NGX_OK;
     }
 
-    if (ngx_errno != NGX_ECONNREFUSED) {
+    /* connect() refuses what is no socket with the same word */
+
+    if (ngx_errno != NGX_ECONNREFUSED
+        || lstat((char *) path, &st) == -1 || !S_ISSOCK(st.st_mode))
+    {
         return NGX_OK;
     }
 
