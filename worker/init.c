@@ -53,6 +53,8 @@ typedef struct {
 
 static void init_take_descriptors(const message_in_t *start);
 static void init_be_patient(void);
+static size_t init_groups(sandbox_t *sandbox, const char *text,
+    size_t length);
 static void init_prepare(const message_in_t *start, init_t *init);
 static int init_signals(void);
 static void init_start_template(const message_in_t *start, init_t *init);
@@ -134,6 +136,7 @@ static void
 init_prepare(const message_in_t *start, init_t *init)
 {
     char       why[256];
+    size_t     n;
     sandbox_t  sandbox;
 
     title_set("faas: %s init", start->head.name);
@@ -158,17 +161,54 @@ init_prepare(const message_in_t *start, init_t *init)
         init_fail(&start->head, "mmap()");
     }
 
-    if (environment_set(start->text, start->head.text_length) != FAAS_OK) {
-        init_fail(&start->head, "environment");
-    }
-
     sandbox.uid = start->head.uid;
     sandbox.gid = start->head.gid;
+
+    n = init_groups(&sandbox, start->text, start->head.text_length);
+
+    if (environment_set(start->text + n, start->head.text_length - n)
+        != FAAS_OK)
+    {
+        init_fail(&start->head, "environment");
+    }
 
     if (sandbox_enter(&sandbox, why, sizeof(why)) != FAAS_OK) {
         errno = 0;
         init_fail(&start->head, why);
     }
+}
+
+
+/* the first text; returns where the next begins */
+
+static size_t
+init_groups(sandbox_t *sandbox, const char *text, size_t length)
+{
+    size_t         n;
+    unsigned long  gid;
+
+    gid = 0;
+    sandbox->groups = 0;
+
+    for (n = 0; n < length; n++) {
+
+        if (text[n] >= '0' && text[n] <= '9') {
+            gid = gid * 10 + (unsigned long) (text[n] - '0');
+            continue;
+        }
+
+        if (n > 0 && sandbox->groups < SANDBOX_GROUPS) {
+            sandbox->group[sandbox->groups++] = (gid_t) gid;
+        }
+
+        gid = 0;
+
+        if (text[n] == '\0') {
+            return n + 1;
+        }
+    }
+
+    return length;
 }
 
 

@@ -1,6 +1,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,8 +14,13 @@
 #include "lineage.h"
 #include "lineage_read.h"
 #include "log.h"
+#include "sandbox.h"
 #include "store.h"
 #include "zygote_link.h"
+
+
+#define LINEAGE_GROUPS       SANDBOX_GROUPS
+#define LINEAGE_GROUPS_SIZE  (LINEAGE_GROUPS * sizeof("4294967295"))
 
 
 /* the far ends of a lineage's channels, until they are sent */
@@ -32,8 +38,10 @@ static int lineage_start_channel(version_t *v, const char *name,
 static int lineage_start_send(version_t *v, const lineage_start_t *ends,
     char *why);
 static int lineage_start_user(const function_t *f, uint32_t *uid,
-    uint32_t *gid, char *why);
-static char *lineage_start_env(const function_t *f, size_t *length);
+    uint32_t *gid, char *groups, char *why);
+static void lineage_start_groups(const struct passwd *pw, char *groups);
+static char *lineage_start_text(const function_t *f, const char *groups,
+    size_t *length);
 
 
 int
@@ -165,13 +173,13 @@ static int
 lineage_start_send(version_t *v, const lineage_start_t *ends, char *why)
 {
     int         fd[INIT_FDS], rc;
-    char       *env;
+    char       *text, groups[LINEAGE_GROUPS_SIZE];
     size_t      length;
     message_t   m;
 
     memset(&m, 0, sizeof(m));
 
-    if (lineage_start_user(v->function, &m.uid, &m.gid, why) == -1) {
+    if (lineage_start_user(v->function, &m.uid, &m.gid, groups, why) == -1) {
         return FAAS_ERROR;
     }
 
@@ -188,11 +196,11 @@ lineage_start_send(version_t *v, const lineage_start_t *ends, char *why)
     fd[INIT_FD_REPORT] = ends->report;
     fd[INIT_FD_LOG] = v->journal.write;
 
-    env = lineage_start_env(v->function, &length);
+    text = lineage_start_text(v->function, groups, &length);
 
-    rc = zygote_link_send(&m, env, length, fd, INIT_FDS);
+    rc = zygote_link_send(&m, text, length, fd, INIT_FDS);
 
-    free(env);
+    free(text);
 
     if (rc != FAAS_OK) {
         (void) snprintf(why, SETTINGS_WHY_SIZE, "the zygote cannot be "
@@ -215,7 +223,8 @@ lineage_start_send(version_t *v, const lineage_start_t *ends, char *why)
    else nobody; when we are not root, ourselves */
 
 static int
-lineage_start_user(const function_t *f, uint32_t *uid, uint32_t *gid, char *why)
+lineage_start_user(const function_t *f, uint32_t *uid, uint32_t *gid,
+    char *groups, char *why)
 {
     const char                 *name;
     struct passwd              *pw;
@@ -223,6 +232,7 @@ lineage_start_user(const function_t *f, uint32_t *uid, uint32_t *gid, char *why)
 
     *uid = getuid();
     *gid = getgid();
+    *groups = '\0';
 
     if (geteuid() != 0) {
         return 0;
@@ -256,42 +266,70 @@ lineage_start_user(const function_t *f, uint32_t *uid, uint32_t *gid, char *why)
     *uid = pw->pw_uid;
     *gid = pw->pw_gid;
 
+    lineage_start_groups(pw, groups);
+
     return 0;
 }
 
 
-/* of `function *` first: what comes later replaces what came before */
+/* decimals joined by ',': the groups of that user, as far as there is room */
+
+static void
+lineage_start_groups(const struct passwd *pw, char *groups)
+{
+    int     i, n;
+    gid_t   group[LINEAGE_GROUPS];
+    size_t  length;
+
+    n = LINEAGE_GROUPS;
+    length = 0;
+
+    if (getgrouplist(pw->pw_name, pw->pw_gid, group, &n) == -1) {
+        n = LINEAGE_GROUPS;
+    }
+
+    for (i = 0; i < n; i++) {
+        length += (size_t) snprintf(groups + length,
+                                    LINEAGE_GROUPS_SIZE - length, "%s%u",
+                                    i ? "," : "", (unsigned) group[i]);
+    }
+}
+
+
+/* groups, then the environment; that of `function *` first: what comes later
+   replaces what came before */
 
 static char *
-lineage_start_env(const function_t *f, size_t *length)
+lineage_start_text(const function_t *f, const char *groups, size_t *length)
 {
-    char                       *env;
-    size_t                      n;
+    char                       *text, *p;
+    size_t                      n, first;
     const settings_function_t  *conf, *all;
 
     conf = function_conf(f);
     all = supervisor.settings->ceilings;
 
-    *length = (conf ? conf->env_length : 0) + (all ? all->env_length : 0);
+    first = strlen(groups) + 1;
+    n = (conf ? conf->env_length : 0) + (all ? all->env_length : 0);
 
-    if (*length >= MESSAGE_TEXT) {
+    if (first + n >= MESSAGE_TEXT) {
         log_line(LOG_ERROR, 0, "function \"%s\": its environment of %zu "
-                 "bytes is too long, it gets none", f->name, *length);
-        *length = 0;
-        return loop_alloc(1);
+                 "bytes is too long, it gets none", f->name, n);
+        n = 0;
     }
 
-    env = loop_alloc(*length + 1);
-    n = 0;
+    *length = first + n;
+    text = loop_alloc(*length);
 
-    if (all != NULL && all->env_length) {
-        memcpy(env, all->env, all->env_length);
-        n = all->env_length;
+    p = (char *) memcpy(text, groups, first) + first;
+
+    if (n > 0 && all != NULL && all->env_length) {
+        p = (char *) memcpy(p, all->env, all->env_length) + all->env_length;
     }
 
-    if (conf != NULL && conf->env_length) {
-        memcpy(env + n, conf->env, conf->env_length);
+    if (n > 0 && conf != NULL && conf->env_length) {
+        memcpy(p, conf->env, conf->env_length);
     }
 
-    return env;
+    return text;
 }

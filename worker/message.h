@@ -5,10 +5,11 @@
  * descriptors by SCM_RIGHTS in the order given here.
  *
  *   zygote channel    supervisor <-> zygote
- *     START      ->   name, version, index, uid, gid, groups by uid,
- *                     init_timeout_ms, env (text: NAME=VALUE, each ended by
- *                     a zero), page-less; descriptors: code, init channel,
- *                     template channel, report channel, log (write end)
+ *     START      ->   name, version, index, uid, gid, init_timeout_ms;
+ *                     text: the user's groups as decimals joined by ',',
+ *                     then the environment, NAME=VALUE, each ended by a
+ *                     zero; descriptors: code, init channel, template
+ *                     channel, report channel, log (write end)
  *     STARTED    <-   index, pid of the function init (as the supervisor
  *                     sees it)
  *     FAILED     <-   index, status = errno, text

@@ -1,7 +1,6 @@
 
 #include <errno.h>
 #include <grp.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -29,7 +28,6 @@ typedef struct {
 
 static int sandbox_limits(const sandbox_t *sandbox);
 static int sandbox_user(const sandbox_t *sandbox);
-static int sandbox_groups(const sandbox_t *sandbox);
 static int sandbox_privileges(const sandbox_t *sandbox);
 static int sandbox_dumpable(const sandbox_t *sandbox);
 
@@ -106,7 +104,10 @@ sandbox_user(const sandbox_t *sandbox)
         return FAAS_OK;
     }
 
-    if (sandbox_groups(sandbox) != FAAS_OK
+    /* looked up by the supervisor: the libraries that know users would be
+       mapped in each instance, and copied by each fork */
+
+    if (setgroups(sandbox->groups, sandbox->group) == -1
         || setresgid(sandbox->gid, sandbox->gid, sandbox->gid) == -1
         || setresuid(sandbox->uid, sandbox->uid, sandbox->uid) == -1)
     {
@@ -128,25 +129,6 @@ sandbox_user(const sandbox_t *sandbox)
     }
 
     return FAAS_OK;
-}
-
-
-/* the groups that the system's databases give this user, or gid alone */
-
-static int
-sandbox_groups(const sandbox_t *sandbox)
-{
-    struct passwd  *pw;
-
-    errno = 0;
-    pw = getpwuid(sandbox->uid);
-
-    if (pw != NULL) {
-        return initgroups(pw->pw_name, sandbox->gid) == -1 ? FAAS_ERROR
-                                                           : FAAS_OK;
-    }
-
-    return setgroups(1, &sandbox->gid) == -1 ? FAAS_ERROR : FAAS_OK;
 }
 
 

@@ -18,11 +18,16 @@
 #include <sys/types.h>
 
 
+/* of a user; one in more groups gets the first of them */
+#define SANDBOX_GROUPS  64
+
 /* Whom a function runs as.  Of no effect unless the caller is root. */
 
 typedef struct {
     uid_t                     uid;
     gid_t                     gid;
+    gid_t                     group[SANDBOX_GROUPS];    /* supplementary */
+    size_t                    groups;
 } sandbox_t;
 
 

@@ -178,7 +178,7 @@ class Version:
 
     def start(self, env=(), init_timeout_ms=20000, **fields):
         code = os.open(self.path, os.O_RDONLY)
-        text = b"".join(line.encode() + b"\0" for line in env)
+        text = b"%d\0" % GID + b"".join(line.encode() + b"\0" for line in env)
         fields = {"uid": UID, "gid": GID, **fields}
         self.zygote.channel.send(
             "START", text, [code, self.init.peer.fileno(),
