@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,7 +51,6 @@ typedef struct {
 
 
 static void init_take_descriptors(const message_in_t *start);
-static void init_be_patient(void);
 static size_t init_groups(sandbox_t *sandbox, const char *text,
     size_t length);
 static void init_prepare(const message_in_t *start, init_t *init);
@@ -113,25 +111,6 @@ init_take_descriptors(const message_in_t *start)
 }
 
 
-/*
- * Functions do not take the CPU from nginx when they are woken: an nginx
- * worker that has written a request goes on with its other events, and the
- * answers of several instances meet it in one turn.  They get their fair
- * share all the same.  Inherited by all forks; where it is refused, nothing
- * is lost but that.
- */
-
-static void
-init_be_patient(void)
-{
-    struct sched_param  param;
-
-    memset(&param, 0, sizeof(param));
-
-    (void) sched_setscheduler(0, SCHED_BATCH, &param);
-}
-
-
 static void
 init_prepare(const message_in_t *start, init_t *init)
 {
@@ -144,8 +123,6 @@ init_prepare(const message_in_t *start, init_t *init)
     if (setsid() == -1) {
         init_fail(&start->head, "setsid()");
     }
-
-    init_be_patient();
 
     if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == -1) {
         init_fail(&start->head, "PR_SET_CHILD_SUBREAPER");
