@@ -16,7 +16,7 @@
 
 
 /* milliseconds by which another worker's waiter must have come earlier */
-#define NGX_HTTP_FAAS_SLACK  4
+#define NGX_HTTP_FAAS_SLACK  2
 
 
 /*
