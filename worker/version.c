@@ -197,6 +197,7 @@ version_loaded(version_t *v, const char *text, size_t length)
         log_line(LOG_INFO, 0, "function \"%s\": template of version %s is up "
                  "again", f->name, v->sh->id);
         pool_changed(f);
+        version_idle(v);
         return;
     }
 
@@ -220,6 +221,9 @@ version_loaded(version_t *v, const char *text, size_t length)
 
     version_state(v, FAAS_VERSION_READY);
     version_promote(v);
+
+    /* one that is never called does not keep its template for ever */
+    version_idle(v);
 }
 
 

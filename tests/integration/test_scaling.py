@@ -95,6 +95,13 @@ def test_from_nothing_when_the_template_is_gone_too(faas):
     assert host.get("/fn/probe").status == 200
 
 
+def test_template_of_a_function_that_is_never_called_ends(faas):
+    host = faas(deploy=["probe"],
+                http="faas_function probe { template_timeout 100ms; }")
+    wait_until(lambda: not host.function("probe")["template"])
+    assert host.get("/fn/probe").status == 200
+
+
 def test_min_is_kept_warm_and_refilled_after_a_kill(faas):
     host = faas(deploy=["probe"],
                 http="faas_function probe { min 2; idle_timeout 100ms; }")
