@@ -34,8 +34,8 @@ static ngx_int_t ngx_http_faas_host_converse(ngx_log_t *log,
     ngx_str_t *state, int s, int config);
 static ngx_int_t ngx_http_faas_host_take_board(ngx_log_t *log,
     faas_control_message_t *m);
-static ngx_int_t ngx_http_faas_host_take_eventfds(ngx_log_t *log, int s,
-    faas_control_message_t *m);
+static ngx_int_t ngx_http_faas_host_take_eventfds(ngx_log_t *log,
+    ngx_str_t *state, int s, faas_control_message_t *m);
 static ngx_int_t ngx_http_faas_host_recv(ngx_log_t *log, ngx_str_t *state,
     int s, faas_control_message_t *m);
 static void ngx_http_faas_host_reload(ngx_cycle_t *cycle,
@@ -46,6 +46,8 @@ static ngx_int_t ngx_http_faas_host_send(int s, faas_control_type_e type,
 static int ngx_http_faas_host_config(ngx_cycle_t *cycle,
     ngx_http_faas_main_conf_t *fmcf);
 static ngx_int_t ngx_http_faas_host_patience(int s, time_t seconds);
+static ngx_int_t ngx_http_faas_host_watch(ngx_cycle_t *cycle);
+static void ngx_http_faas_host_unwatch(void *data);
 static void ngx_http_faas_host_detach(void);
 
 
@@ -57,6 +59,9 @@ ngx_http_faas_host_t  ngx_http_faas_host = {
 };
 
 
+/* cycles of this process that have the module */
+static ngx_uint_t  ngx_http_faas_host_cycles;
+
 /* outlives every cycle's pool */
 static u_char  ngx_http_faas_host_state[NGX_HTTP_FAAS_STATE_MAX + 1];
 
@@ -67,6 +72,10 @@ ngx_http_faas_host_attach(ngx_cycle_t *cycle, ngx_http_faas_main_conf_t *fmcf)
     ngx_uint_t  reload;
 
     reload = !ngx_is_init_cycle(cycle->old_cycle);
+
+    if (ngx_http_faas_host_watch(cycle) != NGX_OK) {
+        return reload ? NGX_OK : NGX_ERROR;
+    }
 
     if (fmcf->functions.len == 0) {
 
@@ -172,7 +181,8 @@ ngx_http_faas_host_try(ngx_cycle_t *cycle, ngx_http_faas_main_conf_t *fmcf,
 
     log = cycle->log;
 
-    s = ngx_http_faas_host_connect(&fmcf->state, "control", SOCK_SEQPACKET);
+    s = ngx_http_faas_host_connect(&fmcf->state, "control", SOCK_SEQPACKET,
+                                   NGX_HTTP_FAAS_ATTACH_PATIENCE);
 
     if (s == -1) {
 
@@ -187,11 +197,7 @@ ngx_http_faas_host_try(ngx_cycle_t *cycle, ngx_http_faas_main_conf_t *fmcf,
         return NGX_ERROR;
     }
 
-    rc = ngx_http_faas_host_patience(s, NGX_HTTP_FAAS_ATTACH_PATIENCE);
-
-    if (rc == NGX_OK) {
-        rc = ngx_http_faas_host_converse(log, &fmcf->state, s, config);
-    }
+    rc = ngx_http_faas_host_converse(log, &fmcf->state, s, config);
 
     if (rc == NGX_OK) {
         ngx_http_faas_host.lifeline = s;
@@ -260,7 +266,7 @@ ngx_http_faas_host_converse(ngx_log_t *log, ngx_str_t *state, int s,
         goto failed;
     }
 
-    if (ngx_http_faas_host_take_eventfds(log, s, &m) != NGX_OK) {
+    if (ngx_http_faas_host_take_eventfds(log, state, s, &m) != NGX_OK) {
         ngx_http_faas_host_detach();
         return NGX_ERROR;
     }
@@ -341,16 +347,14 @@ ngx_http_faas_host_take_board(ngx_log_t *log, faas_control_message_t *m)
 
 
 static ngx_int_t
-ngx_http_faas_host_take_eventfds(ngx_log_t *log, int s,
+ngx_http_faas_host_take_eventfds(ngx_log_t *log, ngx_str_t *state, int s,
     faas_control_message_t *m)
 {
     uint32_t  first, i, n;
 
     for (n = 0; n < FAAS_WORKERS; n += m->nfds) {
 
-        if (ngx_http_faas_host_recv(log, &ngx_http_faas_host.state, s, m)
-            != NGX_OK)
-        {
+        if (ngx_http_faas_host_recv(log, state, s, m) != NGX_OK) {
             return NGX_ERROR;
         }
 
@@ -621,7 +625,8 @@ failed:
 
 
 int
-ngx_http_faas_host_connect(ngx_str_t *state, const char *name, int type)
+ngx_http_faas_host_connect(ngx_str_t *state, const char *name, int type,
+    time_t patience)
 {
     int                 s, error;
     u_char             *p, *last;
@@ -644,7 +649,11 @@ ngx_http_faas_host_connect(ngx_str_t *state, const char *name, int type)
         return -1;
     }
 
-    if (connect(s, (struct sockaddr *) &sa, sizeof(struct sockaddr_un)) == -1)
+    /* a full backlog makes connect() wait, as long as send() would */
+
+    if ((patience && ngx_http_faas_host_patience(s, patience) != NGX_OK)
+        || connect(s, (struct sockaddr *) &sa, sizeof(struct sockaddr_un))
+           == -1)
     {
         error = ngx_errno;
         (void) close(s);
@@ -672,6 +681,39 @@ ngx_http_faas_host_patience(int s, time_t seconds)
     }
 
     return NGX_OK;
+}
+
+
+/*
+ * A reload may drop load_module: when the last cycle that has the module goes,
+ * what it holds in the master goes too.  The module is unloaded after that.
+ */
+
+static ngx_int_t
+ngx_http_faas_host_watch(ngx_cycle_t *cycle)
+{
+    ngx_pool_cleanup_t  *cln;
+
+    cln = ngx_pool_cleanup_add(cycle->pool, 0);
+    if (cln == NULL) {
+        return NGX_ERROR;
+    }
+
+    cln->handler = ngx_http_faas_host_unwatch;
+    ngx_http_faas_host_cycles++;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_faas_host_unwatch(void *data)
+{
+    if (--ngx_http_faas_host_cycles == 0
+        && ngx_process == NGX_PROCESS_MASTER)
+    {
+        ngx_http_faas_host_detach();
+    }
 }
 
 

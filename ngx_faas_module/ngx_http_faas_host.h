@@ -32,10 +32,12 @@ ngx_int_t ngx_http_faas_keeper_start(ngx_cycle_t *cycle,
     ngx_http_faas_main_conf_t *fmcf, int config);
 
 /*
- * A connection to NAME in faas_state, close-on-exec, with these flags of
- * socket(2) besides; -1 with errno.
+ * A connection to NAME in faas_state, close-on-exec, of this type of
+ * socket(2).  When it blocks, connect, send and receive do so for at most
+ * patience seconds; 0 for one that does not.  -1 with errno.
  */
-int ngx_http_faas_host_connect(ngx_str_t *state, const char *name, int type);
+int ngx_http_faas_host_connect(ngx_str_t *state, const char *name, int type,
+    time_t patience);
 
 /* postconfiguration: makes the faas_internal server listen; removes a stale
    socket.  init_module: who may connect to it */

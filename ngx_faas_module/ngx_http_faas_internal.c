@@ -181,7 +181,7 @@ ngx_http_faas_internal_prepare(ngx_conf_t *cf,
     }
 
     s = ngx_http_faas_host_connect(state, NGX_HTTP_FAAS_INTERNAL,
-                                   SOCK_STREAM|SOCK_NONBLOCK);
+                                   SOCK_STREAM|SOCK_NONBLOCK, 0);
     if (s != -1) {
         (void) close(s);
         return NGX_OK;

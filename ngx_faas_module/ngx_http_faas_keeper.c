@@ -104,6 +104,14 @@ ngx_http_faas_keeper_start(ngx_cycle_t *cycle,
 
     k.fd[STDIN_FILENO] = null;
     k.fd[STDOUT_FILENO] = log ? log->file->fd : ngx_stderr;
+
+    if (fcntl(k.fd[STDOUT_FILENO], F_GETFD) == -1) {
+
+        /* nginx was started with its stderr closed */
+
+        k.fd[STDOUT_FILENO] = null;
+    }
+
     k.fd[STDERR_FILENO] = k.fd[STDOUT_FILENO];
     k.fd[NGX_HTTP_FAAS_KEEPER_READY] = ready[1];
     k.fd[NGX_HTTP_FAAS_KEEPER_CONFIG] = config;

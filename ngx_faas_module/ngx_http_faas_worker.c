@@ -130,7 +130,7 @@ ngx_http_faas_worker_connect(ngx_event_t *ev)
     worker = ngx_http_faas_host.worker;
 
     s = ngx_http_faas_host_connect(&ngx_http_faas_host.state, "control",
-                                   SOCK_SEQPACKET|SOCK_NONBLOCK);
+                                   SOCK_SEQPACKET|SOCK_NONBLOCK, 0);
     if (s == -1) {
 
         /* a supervisor that is being restarted is nothing to worry about */

@@ -425,3 +425,26 @@ def test_worker_without_a_supervisor_quits_in_peace(fake):
     os.kill(host.pid(), signal.SIGQUIT)
     assert host.process.wait(30) == 0
     (host.state / "control").unlink()
+
+
+# -- without the module -------------------------------------------------------------
+
+def descriptors(host):
+    return len(os.listdir("/proc/%d/fd" % host.pid()))
+
+
+def test_module_that_goes_lets_the_host_end(fake):
+    host = fake()
+    before = descriptors(host)
+    start, end = CONF.index("    faas_functions"), CONF.index("    %(http)s")
+    without = CONF[CONF.index("%(user)s"):start] + CONF[end:].replace(
+        "faas_pass;", "return 204;")
+    for n in range(1, 4):
+        reload(host, template=without)
+        wait_until(lambda: len(seen(host, "end")) == n)
+        wait_until(lambda: host.get("/fn/x").status == 204)
+        wait_until(lambda: descriptors(host) < before - 250)
+        reload(host, template=CONF)
+        wait_until(lambda: len(seen(host, "start")) == n + 1)
+        wait_until(lambda: len(seen(host, "worker")) == 2 * (n + 1))
+    wait_until(lambda: descriptors(host) == before)
