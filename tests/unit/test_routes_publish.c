@@ -1,4 +1,5 @@
-/* objects: worker/routes.c scoreboard/faas_routes.c scoreboard/faas_scoreboard.c */
+/* objects: worker/routes.c scoreboard/faas_routes.c */
+/* objects: scoreboard/faas_scoreboard.c */
 /* libs: -lpcre2-8 */
 
 /*

@@ -1,4 +1,5 @@
-/* objects: worker/settings.c worker/settings_descriptor.c scoreboard/faas_control.c */
+/* objects: worker/settings.c worker/settings_descriptor.c */
+/* objects: scoreboard/faas_control.c */
 
 /*
  * Configuration text, descriptors, and the limits that come of them.
