@@ -10,7 +10,7 @@ import zlib
 
 import pytest
 
-from harness import ASAN, BUILD, PATIENCE, wait_until
+from harness import ASAN, BUILD, IS_ROOT, PATIENCE, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +147,7 @@ def test_wordcount_refuses_what_it_can_not_count(host):
         "Content-Type": "image/png"}).status == 415
 
 
+@pytest.mark.skipif(not IS_ROOT, reason="only root may look")
 def test_wordcount_instances_share_the_table(host):
     """32 MiB that init made, read-only, in each instance; none of it is an
     instance's own."""
