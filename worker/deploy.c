@@ -201,7 +201,7 @@ deploy_looked(void)
         }
     }
 
-    (void) store_sweep(supervisor.store, deploy_keep, NULL);
+    deploy_sweep();
     claims_settle();
 }
 
@@ -442,6 +442,13 @@ deploy_remove(function_t *f, const char *label)
     }
 
     function_unserved(f);
+}
+
+
+void
+deploy_sweep(void)
+{
+    (void) store_sweep(supervisor.store, deploy_keep, NULL);
 }
 
 

@@ -19,5 +19,8 @@ void deploy_configured(void);
 
 void deploy_stop(void);
 
+/* removes from the store what no version is made of; now and then */
+void deploy_sweep(void);
+
 
 #endif /* DEPLOY_H_INCLUDED */

@@ -37,6 +37,9 @@
 /* without any nginx for so long after the start, there is none */
 #define SUPERVISOR_LONELY_MS   15000
 
+/* how often the store is swept */
+#define SUPERVISOR_SWEEP_MS    (3600 * 1000)
+
 #define SUPERVISOR_CONFIG_MAX  (8 * 1024 * 1024)
 
 
@@ -69,6 +72,7 @@ static struct {
     loop_timer_t  tick;
     loop_timer_t  verify;
     uint64_t      started_ms;
+    uint64_t      swept_ms;
     int           ready;             /* descriptor, -1: nginx was told */
     char          error[256];        /* why we could not start */
 } host = { .ready = -1 };
@@ -134,6 +138,7 @@ supervisor_start(const char *state)
     }
 
     host.started_ms = loop_now_ms();
+    host.swept_ms = host.started_ms;
 
     if (supervisor_first_settings() == -1
         || board_directories() == -1
@@ -474,6 +479,11 @@ supervisor_tick(void *data)
 
     log_check();
     memory_measure();
+
+    if (loop_now_ms() - host.swept_ms > SUPERVISOR_SWEEP_MS) {
+        host.swept_ms = loop_now_ms();
+        deploy_sweep();
+    }
 
     if (!control_has_lifeline() && !supervisor.draining
         && loop_now_ms() - host.started_ms > SUPERVISOR_LONELY_MS)

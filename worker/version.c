@@ -398,15 +398,28 @@ version_renew(function_t *f)
 void
 version_configured(const settings_t *old)
 {
+    char         sha256[65];
+    version_t   *v;
     function_t  *f;
 
     for (f = function_list; f != NULL; f = f->next) {
 
-        if (f->current != NULL && f->current->lineage != LINEAGE_NONE
-            && !version_is_same(old, supervisor.settings, f->name))
+        if (version_is_same(old, supervisor.settings, f->name)) {
+            continue;
+        }
+
+        log_line(LOG_NOTICE, 0, "function \"%s\": user, environment or memory "
+                 "changed", f->name);
+
+        v = version_find(f, "", FAAS_VERSION_LOADING);
+
+        if (v != NULL) {
+            memcpy(sha256, v->sh->sha256, sizeof(sha256));
+            version_drop(v);
+            (void) version_create(f, sha256, "");
+
+        } else if (f->current != NULL && f->current->lineage != LINEAGE_NONE)
         {
-            log_line(LOG_NOTICE, 0, "function \"%s\": user, environment or "
-                     "memory changed", f->name);
             version_renew(f);
         }
     }
