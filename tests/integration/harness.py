@@ -37,14 +37,15 @@ SANITIZER = re.compile(r"AddressSanitizer|LeakSanitizer|runtime error:"
 
 def wait_until(condition, what="", timeout=PATIENCE, interval=0.01):
     """Polls condition() until it is true, and returns what it returned.  An
-    AssertionError inside counts as not yet."""
+    AssertionError inside counts as not yet, and so does a file that is not
+    there, or is empty still."""
 
     deadline = time.monotonic() + timeout
     while True:
         value = failure = None
         try:
             value = condition()
-        except AssertionError as error:
+        except (AssertionError, OSError, ValueError) as error:
             failure = error
         if value:
             return value
@@ -299,6 +300,24 @@ class Wire:
 
 # -- nginx --------------------------------------------------------------------
 
+def nginx_environment(report=None):
+    """What nginx is started with.  Debian's nginx is not instrumented; when
+    its module is, the sanitizers have to be there before it.  report: where
+    they write what they find."""
+
+    environment = dict(os.environ)
+    if ASAN:
+        environment["LD_PRELOAD"] = " ".join(
+            os.path.realpath(subprocess.run(
+                ["cc", "-print-file-name=" + name], text=True,
+                capture_output=True).stdout.strip())
+            for name in ("libasan.so", "libubsan.so"))
+        environment["ASAN_OPTIONS"] = "detect_leaks=0:detect_odr_violation=0"
+        if report:
+            environment["ASAN_OPTIONS"] += ":log_path=%s" % report
+    return environment
+
+
 def free_port():
     """Below the range that the kernel gives to clients."""
 
@@ -402,18 +421,7 @@ class Host:
         return command
 
     def environment(self):
-        environment = dict(os.environ)
-        if ASAN:
-            # nginx itself is not instrumented, its module is
-            environment["LD_PRELOAD"] = " ".join(
-                os.path.realpath(subprocess.run(
-                    ["cc", "-print-file-name=" + name], text=True,
-                    capture_output=True).stdout.strip())
-                for name in ("libasan.so", "libubsan.so"))
-            environment["ASAN_OPTIONS"] = (
-                "detect_leaks=0:detect_odr_violation=0:log_path=%s/asan"
-                % self.dir)
-        return environment
+        return nginx_environment(self.dir / "asan")
 
     def nginx(self, *arguments, check=True):
         """Runs nginx to its end (-t, -s SIGNAL); its output."""
@@ -527,14 +535,19 @@ class Host:
         self.exit_status = self.process.returncode
 
     def kill(self):
-        """Everything below us that is of this directory, at once."""
+        """Everything below us that is of no other host, at once: what is left
+        would be found left by all tests that follow."""
 
-        for pid in descendants():
-            if str(self.dir) in self.whole(pid):
+        for _ in range(100):
+            pids = self.left_pids()
+            if not pids:
+                break
+            for pid in pids:
                 try:
                     os.kill(pid, signal.SIGKILL)
                 except ProcessLookupError:
                     pass
+            time.sleep(0.01)
         if self.process:
             self.process.wait(10)
 
@@ -682,11 +695,16 @@ class Host:
         """Processes that are still there, as text: all but those of other
         hosts, so that who has lost its name and its parent counts too."""
 
+        table = process_table()
+        return ["%d %s %s" % (pid, table[pid][0], cmdline(pid)
+                              or table[pid][2])
+                for pid in self.left_pids() if pid in table]
+
+    def left_pids(self):
         others = [host for host in Host.living if host is not self]
         reap(spared=[host.process.pid for host in Host.living
                      if host.process])
-        return ["%d %s %s" % (pid, state, cmdline(pid) or name)
-                for pid, (state, _, name) in descendants().items()
+        return [pid for pid in descendants()
                 if not any(str(host.dir) in self.whole(pid)
                            for host in others)]
 

@@ -10,7 +10,8 @@ import sys
 
 import pytest
 
-from harness import BUILD, NGINX, ROOT, descendants, free_port
+from harness import (BUILD, NGINX, ROOT, descendants, free_port,
+                     nginx_environment)
 
 sys.path.insert(0, str(ROOT / "tests"))
 
@@ -53,7 +54,7 @@ class Checker:
         done = subprocess.run(
             [self.nginx, "-t", "-p", str(self.dir), "-c", str(path)],
             stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            timeout=60)
+            env=nginx_environment(), timeout=60)
         assert done.returncode in (0, 1), (done.returncode, done.stderr)
         return done.returncode == 0, done.stderr
 
@@ -417,7 +418,7 @@ def test_nginx_s_without_a_master_creates_and_starts_nothing(check):
     done = subprocess.run(
         [NGINX, "-p", str(check.dir), "-c", str(check.dir / "nginx.conf"),
          "-s", "reload"], stdin=subprocess.DEVNULL, capture_output=True,
-        text=True, timeout=60)
+        text=True, env=nginx_environment(), timeout=60)
     assert done.returncode != 0 and "nginx.pid" in done.stderr
     assert not (check.dir / "state").exists()
     assert set(descendants()) == before

@@ -267,7 +267,7 @@ def test_second_nginx_on_the_same_state_shares_or_is_refused(faas):
             ":%d;" % host.port, ":%d;" % free_port()))
     process = subprocess.Popen(
         [a.replace("nginx.conf", "other.conf") for a in host.command()],
-        stderr=subprocess.PIPE, text=True)
+        stderr=subprocess.PIPE, text=True, env=host.environment())
     host.others.append(process)
     wait_until(lambda: (host.dir / "other.pid").exists()
                or process.poll() is not None)

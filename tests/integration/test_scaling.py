@@ -251,15 +251,46 @@ def test_head_and_204_on_a_busy_function_do_not_hand_out_a_busy_instance(
     assert instances(host) == 1
 
 
-def test_max_over_all_functions_is_bounded_by_memory(faas):
-    host = faas(deploy=["one", "two"], http="""
+BIG = """
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <faas.h>
+
+static int
+big(faas_request_t *r)
+{
+    char             *p;
+    struct stat       st;
+    struct timespec   nap = { 0, 2000000 };
+
+    p = faas_alloc(r, 24 << 20);
+    memset(p, 1, 24 << 20);
+
+    while (stat(faas_query(r, "gate", NULL), &st) == -1) {
+        nanosleep(&nap, NULL);
+    }
+
+    return faas_printf(r, "%d", p[12345]);
+}
+
+FAAS_FUNCTION(.handler = big)
+"""
+
+
+def test_no_more_instances_than_the_memory_of_all_allows(faas):
+    """faas_memory: measured, so it is known a moment after it is used."""
+
+    host = faas(deploy={"big": BIG, "other": "probe.c"}, http="""
         faas_memory 64m;
-        faas_function one { memory 32m; max 8; }
-        faas_function two { memory 32m; max 8; }""")
-    held = host.hold("g", "one")
-    more = [host.held("g", "one") for _ in range(5)]
-    wait_until(lambda: host.function("one")["queue"]["waiting"] >= 1
-               or len(host.entered("g")) == 6)
-    assert instances(host, "one") + instances(host, "two") <= 2
+        faas_function big { max 3; }
+        faas_function other {
+            mode oneshot; spare 0; queue 0 timeout=200ms;
+        }""")
+    big = [host.held("g", "big") for _ in range(3)]
+    wait_until(lambda: host.get("/fn/other").status == 503)
+    assert host.log_has("faas_memory")
+
     host.open("g")
-    assert {h.result().status for h in held + more} == {200}
+    assert {b.result().text for b in big} == {"1"}
+    wait_until(lambda: host.get("/fn/other").status == 200)
