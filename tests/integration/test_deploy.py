@@ -200,3 +200,26 @@ def test_functions_directory_may_be_made_and_replaced_later(faas):
 def test_hello_in_the_readme_is_the_example():
     readme = (ROOT / "README.md").read_text()
     assert HELLO in readme
+
+
+def test_function_too_many_for_the_scoreboard_is_refused_clearly(faas):
+    """A board of 1 MB holds 8 functions."""
+
+    names = ["f%d" % i for i in range(8)]
+    host = faas(deploy={name: HELLO for name in names},
+                http="faas_scoreboard 1m;")
+
+    host.put(host.compile(HELLO), "late.so")
+    wait_until(lambda: "scoreboard is full" in host.status()["last_error"])
+    assert host.log_has('"late"') and host.log_has("faas_scoreboard")
+    assert host.get("/fn/late").status == 404
+
+    for name in names:
+        assert host.get("/fn/" + name).text == "hello, world\n"
+
+    # there is room again when one goes
+
+    host.remove("f0")
+    wait_until(lambda: host.get("/fn/f0").status == 404)
+    host.put(host.compile(HELLO + "/* again */"), "late.so")
+    wait_until(lambda: answers(host, "/fn/late", "hello, world"))
