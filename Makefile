@@ -100,8 +100,8 @@ NGINX_FLAGS = --with-compat
 MODULE := $(wildcard ngx_faas_module/*.[ch] scoreboard/*.[ch])
 
 # what asks for a new configure when it changes
-module_says = $(CURDIR) $(NGINX_SRC) $(NGINX_FLAGS) $(CC) $(OPTIMIZE) $(SANITIZE) \
-              $(LIBEXEC) \
+module_says = $(CURDIR) $(NGINX_SRC) $(NGINX_FLAGS) $(CC) $(OPTIMIZE) \
+              $(SANITIZE) $(LIBEXEC) \
               $(shell sed -n 's/^\#define NGINX_VERSION *"\(.*\)"/\1/p' \
                           $(NGINX_SRC)/src/core/nginx.h 2>&1) $(MODULE)
 
