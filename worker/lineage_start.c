@@ -40,6 +40,7 @@ static int lineage_start_send(version_t *v, const lineage_start_t *ends,
 static int lineage_start_user(const function_t *f, uint32_t *uid,
     uint32_t *gid, char *groups, char *why);
 static void lineage_start_groups(const struct passwd *pw, char *groups);
+static void lineage_start_warn(const char *name, uint32_t uid);
 static char *lineage_start_text(const function_t *f, const char *groups,
     size_t *length);
 
@@ -267,8 +268,30 @@ lineage_start_user(const function_t *f, uint32_t *uid, uint32_t *gid,
     *gid = pw->pw_gid;
 
     lineage_start_groups(pw, groups);
+    lineage_start_warn(name, *uid);
 
     return 0;
+}
+
+
+/*
+ * Processes of one user can signal each other and open each other's sockets,
+ * so functions should not be of nginx's workers'.  It is said once.
+ */
+
+static void
+lineage_start_warn(const char *name, uint32_t uid)
+{
+    static int  warned;
+
+    if (warned || (int64_t) uid != supervisor.settings->worker_uid) {
+        return;
+    }
+
+    warned = 1;
+
+    log_line(LOG_WARN, 0, "functions run as \"%s\", as nginx's workers do: "
+             "give one of them another user (\"faas_user\", \"user\")", name);
 }
 
 

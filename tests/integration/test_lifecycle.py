@@ -299,6 +299,13 @@ def test_function_does_not_run_as_root_nor_as_nginx(faas):
     assert uid not in (0, pwd.getpwnam("www-data").pw_uid)
 
 
+@pytest.mark.skipif(not IS_ROOT, reason="needs another user")
+def test_function_that_runs_as_nginx_does_is_warned_of(faas):
+    host = faas(deploy=["probe"], http="faas_user www-data;")
+    assert host.get("/fn/probe").status == 200
+    assert host.log_has("functions run as \"www-data\", as nginx's workers do")
+
+
 def test_function_has_no_descriptor_of_another_process(faas):
     host = faas(deploy={"fds": """
 #include <dirent.h>
