@@ -24,7 +24,6 @@ slot_t  *slot_live;
 static struct {
     slot_t    **index;               /* by board index, NULL: never used */
     slot_t     *named[SLOT_HASH];    /* by version and inner pid */
-    uint32_t    next_chunk;          /* where to look for a free one */
 } slots;
 
 
@@ -280,24 +279,25 @@ slot_chunk(version_t *v)
 }
 
 
+/* the lowest: pages are made once for each slot that was ever used, so a
+   host that deploys all day must come back to the same slots */
+
 static uint32_t
 slot_free_chunk(void)
 {
-    uint32_t       i, n;
+    uint32_t       i;
     version_t     *v;
     faas_chunk_t  *chunk;
 
-    for (n = 0; n < supervisor.board->chunks; n++) {
-        i = (slots.next_chunk + n) % supervisor.board->chunks;
+    for (i = 0; i < supervisor.board->chunks; i++) {
 
         chunk = faas_scoreboard_chunk(supervisor.board, i);
         v = version_at(faas_chunk_version(chunk));
 
-        /* a zeroed board says version 0 everywhere; so does a chunk whose
-           version was freed when a supervisor died */
+        /* a chunk whose version was freed when a supervisor died may name
+           another that came after it */
 
         if (v == NULL || !slot_has_chunk(v, i)) {
-            slots.next_chunk = i + 1;
             return i;
         }
     }

@@ -94,7 +94,7 @@ class Slot(Struct):
 
 
 class Chunk(Struct):
-    _fields_ = [("version", u32), ("slots", u32), ("idle", u64),
+    _fields_ = [("owner", u32), ("slots", u32), ("idle", u64),
                 ("handed", u64), ("reserved", u64 * 5), ("slot", Slot * 64)]
 
 

@@ -223,6 +223,28 @@ FAAS_FUNCTION(.handler = hello, .init = init)
     assert w.call("hello").body == b"two"
 
 
+def test_many_deploys_leave_nothing_open(host):
+    h = host(put={"hello": hello()})
+    w = master.Worker(h)
+
+    def one(i):
+        h.deploy("hello", hello("number-%d" % i))
+        assert w.call("hello").body.startswith(b"number-%d " % i)
+        wait_until(lambda: len(h.versions("hello")) == 1, "the old one's end")
+
+    def still():
+        wait_until(lambda: len(h.processes()) == 6, "6 processes")
+        return [len(os.listdir("/proc/%d/fd" % pid))
+                for pid in (h.supervisor, h.keeper)]
+
+    for i in range(3):
+        one(i)
+    before = still()
+    for i in range(3, 20):
+        one(i)
+    assert still() == before
+
+
 def test_busy_instance_of_an_old_version_finishes(host):
     h = host(put={"hello": hello()})
     w = master.Worker(h)
