@@ -335,6 +335,7 @@ def free_port():
 CONFIGURATION = """\
 load_module %(bin)s/ngx_http_faas_module.so;
 %(user)s
+%(environment)s
 %(main)s
 worker_processes %(workers)d;
 pid %(dir)s/nginx.pid;
@@ -405,6 +406,9 @@ class Host:
         self.options.update(options)
         values = dict(self.options, bin=self.bin, dir=self.dir,
                       port=self.port,
+                      # for the new binary of an upgrade
+                      environment="env LD_PRELOAD; env ASAN_OPTIONS;"
+                      if ASAN else "",
                       user="user www-data;" if IS_ROOT and not self.user
                       else "")
         text = values.pop("template") % values
