@@ -56,6 +56,8 @@ struct function_s {
                                                 nothing */
     uint64_t                  bytes;         /* memory of one instance,
                                                 measured; 0: not yet */
+    uint64_t                  charged;       /* memory.c: of all instances,
+                                                when it was looked at last */
     policy_state_t            policy;
     backoff_t                 backoff;
     loop_job_t                decide;

@@ -17,33 +17,40 @@
 #define MEMORY_GUESS  (1024 * 1024)
 
 
+static uint64_t memory_unit(const function_t *f);
+static void memory_charge(function_t *f);
 static uint64_t memory_of(pid_t pid);
 static void memory_reclaim(const function_t *f);
 
 
+/* it is said that there is no more at most so often */
+#define MEMORY_SAY_MS  1000
+
+
 static struct {
-    uint64_t  used;
+    uint64_t  used;                  /* sum of what functions are charged */
     uint32_t  turn;                  /* which instances are next */
-    int       full;                  /* 1: said so */
+    uint64_t  said_ms;
 } memory;
 
 
 int
 memory_allows(function_t *f)
 {
-    uint64_t  need;
+    uint64_t  now;
 
-    need = f->bytes ? f->bytes : MEMORY_GUESS;
+    memory_charge(f);
 
-    if (supervisor.memory == 0 || memory.used + need <= supervisor.memory
-        || slot_live == NULL)
+    if (supervisor.memory == 0 || slot_live == NULL
+        || memory.used + memory_unit(f) <= supervisor.memory)
     {
-        memory.full = 0;
         return 1;
     }
 
-    if (!memory.full) {
-        memory.full = 1;
+    now = loop_now_ms();
+
+    if (memory.said_ms == 0 || now - memory.said_ms >= MEMORY_SAY_MS) {
+        memory.said_ms = now;
         supervisor_error(0, "function \"%s\" gets no more instances: all "
                          "functions together use %llu of %llu bytes "
                          "(faas_memory)", f->name,
@@ -60,7 +67,32 @@ memory_allows(function_t *f)
 void
 memory_started(function_t *f)
 {
-    memory.used += f->bytes ? f->bytes : MEMORY_GUESS;
+    memory_charge(f);
+}
+
+
+static uint64_t
+memory_unit(const function_t *f)
+{
+    return f->bytes ? f->bytes : MEMORY_GUESS;
+}
+
+
+/*
+ * What a function is charged follows its instances whenever it asks for one,
+ * so those that ended since (each request ends one of a one-shot function)
+ * count no longer.  Other functions' are brought up to date each second.
+ */
+
+static void
+memory_charge(function_t *f)
+{
+    uint64_t  bytes;
+
+    bytes = f->live * memory_unit(f);
+
+    memory.used = memory.used - f->charged + bytes;
+    f->charged = bytes;
 }
 
 
@@ -101,7 +133,8 @@ memory_measure(void)
     memory.used = 0;
 
     for (f = function_list; f != NULL; f = f->next) {
-        memory.used += f->live * (f->bytes ? f->bytes : MEMORY_GUESS);
+        f->charged = 0;
+        memory_charge(f);
     }
 }
 

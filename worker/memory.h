@@ -13,11 +13,11 @@
 #include "function.h"
 
 
-/* may f have one more instance?  Said once while the answer is no; an idle
-   instance of another function is ended then. */
+/* may f have one more instance?  When not, it is said, at most once a second,
+   and an idle instance of another function is ended. */
 int memory_allows(function_t *f);
 
-/* one more was started: counts until the next measurement */
+/* one more was started */
 void memory_started(function_t *f);
 
 /* about once a second */
