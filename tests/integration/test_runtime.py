@@ -228,11 +228,17 @@ static int init(void) {
 """
 
 
+def collapses():
+    """Does the kernel make huge pages when it is asked to?"""
+
+    enabled = pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    release = tuple(map(int, re.findall(r"\d+", os.uname().release)[:2]))
+    return (release >= (6, 1) and enabled.exists()
+            and "[never]" not in enabled.read_text())
+
+
 @as_root
-@pytest.mark.skipif("[never]" in pathlib.Path(
-    "/sys/kernel/mm/transparent_hugepage/enabled").read_text()
-    or tuple(map(int, re.findall(r"\d+", os.uname().release)[:2])) < (6, 1),
-    reason="the kernel does not do it")
+@pytest.mark.skipif(not collapses(), reason="the kernel does not do it")
 def test_large_tables_are_in_huge_pages(zygote):
     """What init() filled, and not what it left empty."""
 
