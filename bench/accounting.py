@@ -27,6 +27,13 @@ def read(path):
         return f.read()
 
 
+def usage_us(path):
+    text = read(path)
+    if text.startswith('usage_usec'):
+        return int(text.split()[1])
+    return int(text) / 1000
+
+
 class Cgroup:
     """The processes of one contestant, in a cgroup."""
 
@@ -58,10 +65,11 @@ class Cgroup:
                 read(os.path.join(self.path, 'cgroup.procs')).split()]
 
     def cpu_us(self):
-        text = read(self.usage_file)
-        if text.startswith('usage_usec'):
-            return int(text.split()[1])
-        return int(text) / 1000
+        return usage_us(self.usage_file)
+
+    def foreign_us(self):
+        """What all others used, us included; None where it is not known."""
+        return usage_us(self.machine_file) - self.cpu_us()
 
     def close(self):
         for _ in range(100):
@@ -132,6 +140,9 @@ class Tree:
         table = self.table()
         return self.tick_us * sum(table[pid][1] for pid in self.pids()
                                   if pid in table)
+
+    def foreign_us(self):
+        return None
 
     def close(self):
         for pid in self.roots:

@@ -15,7 +15,8 @@ BENCH := $(addprefix $(BUILD)/bench/,load floor hello.cgi)
 
 $(BENCH):
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS_) $(LDFLAGS) -o $@ $^
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS_) $(LDFLAGS) -o $@ $^
 
 # whom apt cannot install is left out, and the table says so
 .PHONY: bench bench-programs

@@ -25,7 +25,8 @@ import functions
 CONNECTIONS = (1, 32, 256)
 WARM_MS = 150
 OVERHEAD = 0.12                 # s, of a run beside what it measures
-COLD_PART = 0.3                 # of BENCH_SECONDS
+COLD_PART = 0.2                 # of BENCH_SECONDS
+QUIET_ENOUGH = 0.25             # part of the cold starts; slice.h for slices
 
 LEGEND = """
 req/s, p50, p99, CPU: of the quiet 50 ms slices (no stall of the machine, no
@@ -249,6 +250,17 @@ def measure(base, seconds, count, only):
     return result
 
 
+def cold_line(what, starts):
+    """Of the quiet ones, as with slices: of all if those are too few."""
+    known = [quiet for _, quiet in starts if quiet is not None]
+    part = mean(known)
+    times = [seconds for seconds, quiet in starts
+             if quiet or part is None or part < QUIET_ENOUGH]
+    return (what, str(len(starts))) + tuple(
+        '%.2f' % (1000 * functions.quantile(times, q)) for q in (.5, .99, 1)
+    ) + ('-' if part is None else '%d%%' % (100 * part),)
+
+
 def report(result):
     print(result['machine'])
     print()
@@ -259,12 +271,11 @@ def report(result):
     for name, why in result.get('absent', {}).items():
         print('%s did not take part: %s' % (name, why))
 
-    lines = [('cold start of hello', 'n', 'p50 ms', 'p99 ms', 'max ms')]
-    for what, times in result.get('cold', {}).items():
-        if times:
-            lines.append((what, str(len(times)))
-                         + tuple('%.2f' % (1000 * functions.quantile(times, q))
-                                 for q in (.5, .99, 1)))
+    lines = [('cold start of hello', 'n', 'p50 ms', 'p99 ms', 'max ms',
+              'quiet')]
+    for what, starts in result.get('cold', {}).items():
+        if starts:
+            lines.append(cold_line(what, starts))
     if len(lines) > 1:
         print_columns(lines, left=0, grouped=False)
         print()

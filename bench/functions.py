@@ -12,6 +12,8 @@ import contestants
 
 STARTS = 200                    # of each kind, if the time allows
 IDLE_MS = 20                    # idle_timeout where cold starts are measured
+SETTLE = 0.005                  # s, before each of them
+FOREIGN_PART = 0.1              # of the machine: more, and it is not quiet
 
 
 class Function(contestants.Contestant):
@@ -148,21 +150,27 @@ def is_down(wire, name, with_template):
     return False
 
 
-def cold_start(wire, name, with_template, end):
-    """Seconds of one; None when it does not get cold before the end."""
+def cold_start(contestant, wire, name, with_template, end):
+    """Seconds of one, and whether the machine was quiet (None: unknown); None
+    when it does not get cold before the end."""
     while not is_down(wire, name, with_template):
         if time.monotonic() > end:
             return None
-        time.sleep(0.005)
-    time.sleep(0.005)
+        time.sleep(SETTLE)
+    begin, before = time.monotonic(), contestant.group.foreign_us()
+    time.sleep(SETTLE)
     body, seconds = wire.get('/fn/' + name)
     if body != contestants.BODY:
         raise OSError('%s answered %r' % (name, body))
-    return seconds
+    if before is None:
+        return seconds, None
+    used = (contestant.group.foreign_us() - before) / 1e6
+    length = (time.monotonic() - begin) * os.cpu_count()
+    return seconds, used < FOREIGN_PART * length
 
 
 def cold_starts(base, seconds, progress):
-    """{kind: [seconds, ...]}, the kinds in turn, for so long at most."""
+    """{kind: [(seconds, quiet), ...]}, in turn, for so long at most."""
     kinds = {'from a live template': ('hello', True),
              'from nothing': ('gone', False)}
     times = {kind: [] for kind in kinds}
@@ -175,7 +183,8 @@ def cold_starts(base, seconds, progress):
         end = time.monotonic() + seconds
         while min(map(len, times.values())) < STARTS:
             for kind, (name, with_template) in kinds.items():
-                taken = cold_start(wire, name, with_template, end)
+                taken = cold_start(contestant, wire, name,
+                                   with_template, end)
                 if taken is None:
                     progress('cold starts: out of time (%s)' % kind)
                     return times
