@@ -229,7 +229,7 @@ instance_end_expected(const slot_t *s, int status)
         return 0;
     }
 
-    return s->retired || slot_is_spent(s);
+    return s->retired || (slot_is_spent(s) && !slot_is_running(s));
 }
 
 

@@ -192,8 +192,15 @@ patrol_draining(slot_t *s, uint64_t word)
         return;
     }
 
-    if (now - s->draining_ms >= PATROL_NUDGE_MS && !slot_is_spent(s)) {
+    if (now - s->draining_ms < PATROL_NUDGE_MS) {
+        return;
+    }
+
+    if (!slot_is_spent(s)) {
         place_nudge(s);
+
+    } else if (!slot_is_running(s)) {
+        (void) pool_retire_slot(s, word);
     }
 }
 

@@ -126,7 +126,7 @@ report_offer(slot_t *s, uint64_t word)
 
     f = s->version->function;
 
-    if (pool_is_superseded(s) || s->retired) {
+    if (pool_is_superseded(s) || s->retired || slot_is_spent(s)) {
 
         if (faas_slot_state(word) == FAAS_SLOT_STARTING) {
             if (faas_slot_change(supervisor.board, s->index, word,
@@ -214,12 +214,9 @@ report_freed(version_t *v, uint32_t slot, uint64_t generation)
     }
 
     /* a FREE may be as old as the connection whose end it tells of: since
-       then the instance may have begun, or served its last */
+       then the instance may have begun another request */
 
-    if (faas_slot_state(word) != FAAS_SLOT_DRAINING
-        || atomic_load(&s->page->begun) != atomic_load(&s->page->ended)
-        || slot_is_spent(s))
-    {
+    if (faas_slot_state(word) != FAAS_SLOT_DRAINING || slot_is_running(s)) {
         return;
     }
 
@@ -244,7 +241,10 @@ report_retired(version_t *v, uint32_t slot, uint64_t generation)
     s->retired = 1;
     word = atomic_load(&s->sh->word);
 
-    if (faas_slot_state(word) == FAAS_SLOT_IDLE) {
+    if (faas_slot_state(word) == FAAS_SLOT_IDLE
+        || (faas_slot_state(word) == FAAS_SLOT_DRAINING
+            && !slot_is_running(s)))
+    {
         (void) pool_retire_slot(s, word);
 
     } else {

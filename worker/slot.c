@@ -182,9 +182,20 @@ slot_count(slot_t *s, int n)
 int
 slot_is_spent(const slot_t *s)
 {
-    return atomic_load(&s->sh->requests) == 1
-           && (uint32_t) atomic_load(&s->page->begun)
-              != atomic_load(&s->sh->base);
+    uint32_t  requests, begun;
+
+    requests = atomic_load(&s->sh->requests);
+    begun = (uint32_t) atomic_load(&s->page->begun)
+            - atomic_load(&s->sh->base);
+
+    return requests != 0 && begun >= requests;
+}
+
+
+int
+slot_is_running(const slot_t *s)
+{
+    return atomic_load(&s->page->begun) != atomic_load(&s->page->ended);
 }
 
 

@@ -74,8 +74,9 @@ void slot_count(slot_t *s, int n);
    process says of others is not believed */
 slot_t *slot_of(version_t *v, uint32_t index, uint64_t generation);
 
-/* a one-shot instance that has begun its request: no other will be served */
+/* has it begun the last request that it takes?  Is it at one? */
 int slot_is_spent(const slot_t *s);
+int slot_is_running(const slot_t *s);
 
 /* it is FREE again */
 void slot_return(slot_t *s);
