@@ -155,7 +155,7 @@ lineage_read_template(version_t *v)
             } else {
                 v->forks -= v->forks > 0;
                 report_fork_failed(v, in.head.slot, in.head.generation,
-                                 in.head.status);
+                                   in.head.status);
             }
 
             break;

@@ -305,7 +305,7 @@ place_adopt(slot_t *s)
     }
 
     journal_owner(&s->journal, &s->version->function->journal,
-                 s->version->sh->id, s->index, atomic_load(&s->sh->pid));
+                  s->version->sh->id, s->index, atomic_load(&s->sh->pid));
 }
 
 
