@@ -2,7 +2,7 @@
 # BENCH_SECONDS=60 for less, BENCH_ONLY="floor resident" for some of it.
 
 BENCH_SECONDS = 300
-BENCH_ROUNDS  = 5
+BENCH_ROUNDS  = 10
 BENCH_ONLY    =
 
 PACKAGES_BENCH := $(PACKAGES) python3 php-fpm fcgiwrap

@@ -26,15 +26,16 @@ CONNECTIONS = (1, 32, 256)
 WARM_MS = 150
 OVERHEAD = 0.12                 # s, of a run beside what it measures
 COLD_PART = 0.2                 # of BENCH_SECONDS
-QUIET_ENOUGH = 0.25             # part of the cold starts; slice.h for slices
+QUIET_ENOUGH = 0.25             # part of a run's slices, of the cold starts
 
 LEGEND = """
-req/s, p50, p99, CPU: of the quiet 50 ms slices (no stall of the machine, no
-stranger on it; the fullest half where those are under a quarter), medians of
-the rounds.  p99 all: of all slices.  CPU: user and system of nginx and all
-that stands behind it.  to floor: ratio within a round.  hung: no answer 3 s
-after the run.  quiet: part of the slices that were, where it can be told.
-CPU time is from %s."""
+Medians of %d rounds.  req/s, p50, p99, CPU: of the quiet 50 ms slices (no
+stall of the machine, no stranger on it) of those rounds in which they are a
+quarter at least; where no round is like that, of the fuller half of the slices
+of all.  p99 all: of all slices of all rounds.  CPU: user and system of nginx
+and all that stands behind it, from %s.
+hung: no answer 3 s after the run.  quiet: part of the slices, or of the cold
+starts, that were; '-' where it cannot be told."""
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -101,29 +102,38 @@ def mean(values):
     return statistics.mean(values) if values else None
 
 
+def quiet_rounds(cell):
+    """The runs of a cell that had enough quiet slices, if there are any."""
+    return [r for r in cell if (r['undisturbed'] or 0) >= QUIET_ENOUGH] or cell
+
+
 def summary(runs):
     """One row for each cell."""
     rows = []
     for (connections, name), cell in sorted(
             runs.items(), key=lambda item: item[0][0]):
-        floor = runs.get((connections, 'floor'))
-        ratios = [a['cpu_per_request'] / b['cpu_per_request']
-                  for a, b in zip(cell, floor or ())
-                  if a['cpu_per_request'] and b['cpu_per_request']]
+        used = quiet_rounds(cell)
         rows.append({
             'connections': connections,
             'contestant': name,
+            'rounds': len(cell),
+            'used': len(used),
             'rate': median(r['quiet']['requests'] / r['quiet']['seconds']
-                           if r['quiet']['seconds'] else None for r in cell),
-            'p50_us': median(r['quiet']['p50'] for r in cell),
-            'p99_us': median(r['quiet']['p99'] for r in cell),
+                           if r['quiet']['seconds'] else None for r in used),
+            'p50_us': median(r['quiet']['p50'] for r in used),
+            'p99_us': median(r['quiet']['p99'] for r in used),
             'p99_all_us': median(r['all']['p99'] for r in cell),
-            'cpu_us': median(r['cpu_per_request'] for r in cell),
-            'to_floor': median(ratios),
+            'cpu_us': median(r['cpu_per_request'] for r in used),
             'errors': sum(sum(r['errors'].values()) for r in cell),
             'hung': sum(r['hung'] for r in cell),
             'quiet': mean(r['undisturbed'] for r in cell),
         })
+    floors = {row['connections']: row['cpu_us'] for row in rows
+              if row['contestant'] == 'floor'}
+    for row in rows:
+        floor = floors.get(row['connections'])
+        row['to_floor'] = (row['cpu_us'] / floor
+                           if row['cpu_us'] and floor else None)
     return rows
 
 
@@ -292,12 +302,12 @@ def report(result):
                   % (name, len(lines), lines[-1]))
 
     if result.get('rows'):
-        print(LEGEND % result['accounting'])
+        print(LEGEND % (result['rows'][0]['rounds'], result['accounting']))
 
 
 def main():
     seconds = float(os.environ.get('BENCH_SECONDS') or 300)
-    count = int(os.environ.get('BENCH_ROUNDS') or 5)
+    count = int(os.environ.get('BENCH_ROUNDS') or 10)
     only = (os.environ.get('BENCH_ONLY') or '').split()
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
