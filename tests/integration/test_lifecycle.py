@@ -134,8 +134,8 @@ def test_kill_9_of_everything_at_once_and_a_plain_start_works(faas):
     host.process.wait(10)
     nothing_left(host)
 
-    # the master may see its workers go before it is gone itself
-    host.allowed.append("exited on signal 9")
+    # each may see another go before it is gone itself
+    host.allowed += ["exited on signal 9", "starting another"]
 
     # what is on disk now was not cleaned up by anybody
     host.start()
