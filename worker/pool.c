@@ -22,8 +22,8 @@
 
 
 static void pool_figures(function_t *f, policy_input_t *in);
-static void pool_count_slots(function_t *f, policy_input_t *in);
-static void pool_count_hints(function_t *f, policy_input_t *in);
+static uint32_t pool_count_slots(function_t *f, policy_input_t *in);
+static uint32_t pool_count_hints(function_t *f, policy_input_t *in);
 static void pool_kick(function_t *f, const policy_input_t *in,
     const policy_decision_t *out, int blocked);
 static uint32_t pool_start(function_t *f, uint32_t n, int *blocked);
@@ -151,7 +151,7 @@ pool_kick(function_t *f, const policy_input_t *in,
 static void
 pool_figures(function_t *f, policy_input_t *in)
 {
-    uint32_t      w, n;
+    uint32_t      w, n, handed;
     uint64_t      oldest, first;
     faas_cell_t  *cell;
 
@@ -192,20 +192,30 @@ pool_figures(function_t *f, policy_input_t *in)
         in->longest_wait_ms = in->now_ms - first;
     }
 
-    if (f->live <= POOL_WALK) {
-        pool_count_slots(f, in);
+    handed = f->live <= POOL_WALK ? pool_count_slots(f, in)
+                                  : pool_count_hints(f, in);
 
-    } else {
-        pool_count_hints(f, in);
+    /* a request to whose worker an instance was handed waits no more, but for
+       the moment until that worker takes it */
+
+    in->waiting -= handed < in->waiting ? handed : in->waiting;
+
+    if (in->waiting == 0) {
+        in->longest_wait_ms = 0;
     }
 }
 
 
-static void
+/* both return how many are handed to a worker that has not taken them yet */
+
+static uint32_t
 pool_count_slots(function_t *f, policy_input_t *in)
 {
     slot_t    *s;
+    uint32_t   handed;
     uint64_t   idle;
+
+    handed = 0;
 
     for (s = f->slots; s != NULL; s = s->sibling_next) {
 
@@ -222,8 +232,12 @@ pool_count_slots(function_t *f, policy_input_t *in)
 
             break;
 
-        case FAAS_SLOT_BUSY:
         case FAAS_SLOT_HANDED:
+            handed++;
+            in->busy++;
+            break;
+
+        case FAAS_SLOT_BUSY:
             in->busy++;
             break;
 
@@ -241,22 +255,27 @@ pool_count_slots(function_t *f, policy_input_t *in)
             break;    /* counted in f->starting and f->ending */
         }
     }
+
+    return handed;
 }
 
 
-static void
+static uint32_t
 pool_count_hints(function_t *f, policy_input_t *in)
 {
-    uint32_t       i, n, slot;
+    uint32_t       i, n, slot, handed;
     uint64_t       idle, since;
     faas_chunk_t  *chunk;
 
     n = atomic_load(&f->current->sh->chunks);
+    handed = 0;
 
     for (i = 0; i < n; i++) {
         chunk = faas_scoreboard_chunk(supervisor.board,
                                     atomic_load(&f->current->sh->chunk[i]));
         idle = atomic_load(&chunk->idle);
+        handed += (uint32_t) __builtin_popcountll(
+                                              atomic_load(&chunk->handed));
 
         while (idle) {
             slot = (uint32_t) __builtin_ctzll(idle);
@@ -275,6 +294,8 @@ pool_count_hints(function_t *f, policy_input_t *in)
 
     n = in->idle + in->starting + in->ending;
     in->busy = f->live > n ? f->live - n : 0;
+
+    return handed;
 }
 
 

@@ -383,6 +383,8 @@ def test_from_zero_on_demand(host):
     f = h.function("hello")
     assert (f.instances, f.starts, f.cold_starts) == (1, 1, 0)
     assert f.start_us > 0
+    assert w.call("hello").status == 200
+    assert f.starts == 1
 
 
 def test_idle_timeout_goes_to_zero_and_template_ends(host):
