@@ -311,6 +311,10 @@ ngx_str_t *ngx_http_faas_header(ngx_http_request_t *r, ngx_str_t *name);
 void ngx_http_faas_decide(ngx_http_faas_ctx_t *ctx, faas_outcome_e outcome,
     const char *cause);
 
+/* ctx asks for slots of the version that is current for f now; INDEX_NONE
+   while there is none */
+void ngx_http_faas_bind(ngx_http_faas_ctx_t *ctx, faas_function_t *f);
+
 /* this worker's cell for a function */
 faas_cell_t *ngx_http_faas_cell(uint32_t function);
 

@@ -307,8 +307,7 @@ ngx_http_faas_queue_pass_on(ngx_http_faas_fifo_t *fifo, uint32_t version)
 ngx_int_t
 ngx_http_faas_queue_resolve(ngx_http_faas_ctx_t *ctx)
 {
-    uint32_t             state, current, generation;
-    faas_version_t      *v;
+    uint32_t             state, generation;
     faas_function_t     *f;
     faas_scoreboard_t   *sb;
 
@@ -351,25 +350,7 @@ ngx_http_faas_queue_resolve(ngx_http_faas_ctx_t *ctx)
         return NGX_DECLINED;
     }
 
-    current = atomic_load_explicit(&f->current, memory_order_acquire);
-
-    if (current >= sb->versions) {
-        ctx->version = FAAS_INDEX_NONE;
-        return NGX_OK;
-    }
-
-    v = faas_scoreboard_version(sb, current);
-
-    if (current != ctx->version
-        || atomic_load_explicit(&v->generation, memory_order_relaxed)
-           != ctx->version_generation)
-    {
-        ctx->version = current;
-        ctx->version_generation = atomic_load_explicit(&v->generation,
-                                                       memory_order_relaxed);
-        ngx_memcpy(ctx->version_id, v->id, FAAS_VERSION_SIZE);
-        ctx->version_id[FAAS_VERSION_SIZE - 1] = '\0';
-    }
+    ngx_http_faas_bind(ctx, f);
 
     return NGX_OK;
 }

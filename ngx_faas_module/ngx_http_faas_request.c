@@ -196,9 +196,8 @@ static ngx_int_t
 ngx_http_faas_route(ngx_http_request_t *r, ngx_http_faas_loc_conf_t *flcf,
     ngx_http_faas_ctx_t *ctx)
 {
-    uint32_t          state, current;
+    uint32_t          state;
     ngx_int_t         rc;
-    faas_version_t   *v;
     faas_function_t  *f;
 
     rc = ngx_http_faas_router_match(r, flcf, ctx);
@@ -240,19 +239,38 @@ ngx_http_faas_route(ngx_http_request_t *r, ngx_http_faas_loc_conf_t *flcf,
 
     faas_limits_read(f, &ctx->limits);
 
-    current = atomic_load_explicit(&f->current, memory_order_acquire);
-
-    if (current < ngx_http_faas_host.board->versions) {
-        v = faas_scoreboard_version(ngx_http_faas_host.board, current);
-
-        ctx->version = current;
-        ctx->version_generation = atomic_load_explicit(&v->generation,
-                                                       memory_order_relaxed);
-        ngx_memcpy(ctx->version_id, v->id, FAAS_VERSION_SIZE);
-        ctx->version_id[FAAS_VERSION_SIZE - 1] = '\0';
-    }
+    ngx_http_faas_bind(ctx, f);
 
     return NGX_OK;
+}
+
+
+void
+ngx_http_faas_bind(ngx_http_faas_ctx_t *ctx, faas_function_t *f)
+{
+    uint32_t            current, generation;
+    faas_version_t     *v;
+    faas_scoreboard_t  *sb;
+
+    sb = ngx_http_faas_host.board;
+    current = atomic_load_explicit(&f->current, memory_order_acquire);
+
+    if (current >= sb->versions) {
+        ctx->version = FAAS_INDEX_NONE;
+        return;
+    }
+
+    v = faas_scoreboard_version(sb, current);
+    generation = atomic_load_explicit(&v->generation, memory_order_relaxed);
+
+    if (current == ctx->version && generation == ctx->version_generation) {
+        return;
+    }
+
+    ctx->version = current;
+    ctx->version_generation = generation;
+    ngx_memcpy(ctx->version_id, v->id, FAAS_VERSION_SIZE);
+    ctx->version_id[FAAS_VERSION_SIZE - 1] = '\0';
 }
 
 
