@@ -26,16 +26,17 @@ CONNECTIONS = (1, 32, 256)
 WARM_MS = 150
 OVERHEAD = 0.12                 # s, of a run beside what it measures
 COLD_PART = 0.2                 # of BENCH_SECONDS
+QUIET_SLICES = 20               # of a cell: one second
 QUIET_ENOUGH = 0.25             # part of a run's slices, of the cold starts
 
 LEGEND = """
-Medians of %d rounds.  req/s, p50, p99, CPU: of the quiet 50 ms slices (no
-stall of the machine, no stranger on it) of those rounds in which they are a
-quarter at least; where no round is like that, of the fuller half of the slices
-of all.  p99 all: of all slices of all rounds.  CPU: user and system of nginx
-and all that stands behind it, from %s.
-hung: no answer 3 s after the run.  quiet: part of the slices, or of the cold
-starts, that were; '-' where it cannot be told."""
+%d rounds.  quiet: part of the 50 ms slices without a stall of the machine or
+a stranger on it; '-' where it cannot be told.  req/s, CPU: of the quiet slices
+of all rounds; with fewer than %d, medians of the fuller halves of the rounds,
+marked by '*'.  p50, p99: medians of the rounds that were quiet for a quarter,
+of all if none was.  p99 all: of all slices.  CPU: user and system of nginx and
+all that stands behind it, from %s.
+hung: no answer 3 s after the run."""
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -107,33 +108,50 @@ def quiet_rounds(cell):
     return [r for r in cell if (r['undisturbed'] or 0) >= QUIET_ENOUGH] or cell
 
 
+def pooled(cell):
+    """Requests per second and CPU us per request: of the quiet slices of all
+    rounds together, or, where those are too few, medians of the rounds."""
+    slices = [s for r in cell for s in r['slices'] if s[0]]
+    requests = sum(s[1] for s in slices)
+    if (len(slices) >= QUIET_SLICES and requests
+            and cell[0]['undisturbed'] is not None):
+        return (1e6 * requests / sum(s[2] for s in slices),
+                sum(s[3] for s in slices) / requests, len(slices))
+    return (median(r['quiet']['requests'] / r['quiet']['seconds']
+                   if r['quiet']['seconds'] else None for r in cell),
+            median(r['cpu_per_request'] for r in cell), 0)
+
+
 def summary(runs):
     """One row for each cell."""
     rows = []
     for (connections, name), cell in sorted(
             runs.items(), key=lambda item: item[0][0]):
+        rate, cpu, slices = pooled(cell)
         used = quiet_rounds(cell)
         rows.append({
             'connections': connections,
             'contestant': name,
             'rounds': len(cell),
-            'used': len(used),
-            'rate': median(r['quiet']['requests'] / r['quiet']['seconds']
-                           if r['quiet']['seconds'] else None for r in used),
+            'rate': rate,
             'p50_us': median(r['quiet']['p50'] for r in used),
             'p99_us': median(r['quiet']['p99'] for r in used),
             'p99_all_us': median(r['all']['p99'] for r in cell),
-            'cpu_us': median(r['cpu_per_request'] for r in used),
+            'cpu_us': cpu,
             'errors': sum(sum(r['errors'].values()) for r in cell),
             'hung': sum(r['hung'] for r in cell),
             'quiet': mean(r['undisturbed'] for r in cell),
+            'slices': slices,
         })
-    floors = {row['connections']: row['cpu_us'] for row in rows
+    floors = {row['connections']: row for row in rows
               if row['contestant'] == 'floor'}
     for row in rows:
         floor = floors.get(row['connections'])
-        row['to_floor'] = (row['cpu_us'] / floor
-                           if row['cpu_us'] and floor else None)
+        # only like is compared with like
+        row['to_floor'] = (
+            row['cpu_us'] / floor['cpu_us']
+            if floor and row['cpu_us'] and floor['cpu_us']
+            and bool(row['slices']) == bool(floor['slices']) else None)
     return rows
 
 
@@ -153,7 +171,8 @@ def table(rows, order):
             number(r['p50_us']), number(r['p99_us']), number(r['p99_all_us']),
             number(r['cpu_us'], 1), number(r['to_floor'], 2),
             str(r['errors']), str(r['hung']),
-            '-' if r['quiet'] is None else '%d%%' % (100 * r['quiet'])))
+            '-' if r['quiet'] is None else '%d%%%s' % (
+                100 * r['quiet'], ' ' if r['slices'] else '*')))
     print_columns(lines)
 
 
@@ -302,7 +321,8 @@ def report(result):
                   % (name, len(lines), lines[-1]))
 
     if result.get('rows'):
-        print(LEGEND % (result['rows'][0]['rounds'], result['accounting']))
+        print(LEGEND % (result['rows'][0]['rounds'], QUIET_SLICES,
+                        result['accounting']))
 
 
 def main():

@@ -441,10 +441,10 @@ slice_print(FILE *out)
             nslices ? (double) quiet / nslices : 0);
 
     for (i = 0; i < nslices; i++) {
-        fprintf(out, "%s[%u,%.0f,%.0f,%.0f,%.0f]", i ? "," : "",
-                slices[i].requests, slices[i].length / 1e3,
-                slices[i].cpu / 1e3, slices[i].foreign / 1e3,
-                slices[i].late / 1e3);
+        fprintf(out, "%s[%d,%u,%.0f,%.0f,%.0f,%.0f]", i ? "," : "",
+                slice_is_quiet(&slices[i]), slices[i].requests,
+                slices[i].length / 1e3, slices[i].cpu / 1e3,
+                slices[i].foreign / 1e3, slices[i].late / 1e3);
     }
 
     fprintf(out, "]");

@@ -10,14 +10,15 @@
 /*
  * A run cut into slices of 50 ms, so that what a shared machine does to it
  * can be told from what the measured program does.  A slice is quiet when
- * during it no watcher woke up late (the hypervisor took the CPU) and no
- * stranger used more than a tenth of the machine.  Where less than a quarter
+ * during it no watcher woke up late (the hypervisor took the CPU; they are
+ * late by 30 to 150 us otherwise) and strangers used less than a tenth of the
+ * machine.  Where less than a quarter
  * of the slices are quiet, the half of them in which most was answered
  * stands in, and the output says so.
  */
 
 #define SLICE_NS            50000000ull
-#define SLICE_LATE_NS       3000000ull     /* a watcher this late: a stall */
+#define SLICE_LATE_NS       300000ull      /* a watcher this late: a stall */
 #define SLICE_FOREIGN_PART  10             /* a tenth of the machine */
 
 
@@ -52,7 +53,10 @@ int slice_add(uint64_t latency);
 /* the end of a slice, if it is time; 0, or -1 when memory is out */
 int slice_turn(uint64_t now);
 
-/* "all":{...},"quiet":{...},"slices":[...] */
+/*
+ * "all":{...},"quiet":{...},"undisturbed":PART,"slices":[...]; a slice is
+ * [quiet, requests, length, cpu, foreign, late], times in us
+ */
 void slice_print(FILE *out);
 
 /* CLOCK_MONOTONIC in ns */
