@@ -92,6 +92,10 @@ family_has(family_t *family, pid_t pid)
 {
     int32_t  i, last;
 
+    if (pid == 0) {
+        return 0;
+    }
+
     last = atomic_load(&family->last);
 
     for (i = 0; i < last; i++) {

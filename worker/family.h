@@ -52,6 +52,7 @@ int family_join(family_t *family, pid_t pid);
 /* the member has been reaped */
 void family_leave(family_t *family, pid_t pid);
 
+/* 0, which getsid() says of a session outside our process namespace, is none */
 int family_has(family_t *family, pid_t pid);
 
 /* around the fork of a member by the template; a template that dies in

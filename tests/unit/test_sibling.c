@@ -115,7 +115,10 @@ pause_for_ever(void)
 }
 
 
-/* forks a process that has a child, ends, and so leaves it to us */
+/*
+ * Forks a process that has a child, ends, and so leaves it to us: in a session
+ * of its own, or in that of the process that left it.
+ */
 
 static pid_t
 leave_a_stranger(int in_own_session)
@@ -128,6 +131,8 @@ leave_a_stranger(int in_own_session)
     middle = fork();
 
     if (middle == 0) {
+        (void) setsid();
+
         pid = fork();
 
         if (pid == 0) {
@@ -163,7 +168,7 @@ static void
 test_strangers_are_killed_and_members_are_not(void **state)
 {
     int        children, status;
-    pid_t      member, stranger, background;
+    pid_t      member, session, stranger, background;
     family_t  *family;
 
     (void) state;
@@ -184,10 +189,10 @@ test_strangers_are_killed_and_members_are_not(void **state)
 
     stranger = leave_a_stranger(1);
 
-    /* in a session of a member: ours stands in for one */
-
     background = leave_a_stranger(0);
-    assert_int_equal(family_join(family, getsid(0)), FAAS_OK);
+    session = getsid(background);
+    assert_int_not_equal(session, background);
+    assert_int_equal(family_join(family, session), FAAS_OK);
 
     /* while a member is being born nobody is touched */
 
@@ -201,7 +206,7 @@ test_strangers_are_killed_and_members_are_not(void **state)
     assert_int_equal(WTERMSIG(status), SIGKILL);
     assert_int_equal(waitpid(-1, NULL, WNOHANG), 0);
 
-    family_leave(family, getsid(0));
+    family_leave(family, session);
     family_kill_strangers(family, children);
     assert_int_equal(waitpid(background, NULL, 0), background);
     assert_int_equal(waitpid(-1, NULL, WNOHANG), 0);
@@ -280,6 +285,24 @@ test_members_have_an_end(void **state)
 }
 
 
+/* getsid() says 0 of a session that is not in our process namespace */
+
+static void
+test_nobody_is_no_member(void **state)
+{
+    family_t  *family;
+
+    (void) state;
+
+    family = family_create();
+    assert_non_null(family);
+
+    assert_int_equal(family_join(family, 1234), FAAS_OK);
+    family_leave(family, 1234);
+    assert_false(family_has(family, 0));
+}
+
+
 static void
 test_only_the_listed_descriptors_stay(void **state)
 {
@@ -352,6 +375,7 @@ main(void)
         cmocka_unit_test(test_strangers_are_killed_and_members_are_not),
         cmocka_unit_test(test_all_are_killed_however_many),
         cmocka_unit_test(test_members_have_an_end),
+        cmocka_unit_test(test_nobody_is_no_member),
         cmocka_unit_test(test_only_the_listed_descriptors_stay),
     };
 
