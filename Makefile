@@ -13,8 +13,9 @@ OPTIMIZE ?= -O2 -g
 SANITIZE ?=
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
             -Wwrite-strings -Wformat=2 -Wundef -Wvla -Werror
+INCLUDES := -Iscoreboard -Ibase -Ibaas -Iworker -Iworker/include
 CFLAGS_  := -std=gnu11 -D_GNU_SOURCE $(OPTIMIZE) $(WARNINGS) $(SANITIZE) \
-            -fvisibility=hidden -fPIE -Iscoreboard -Iworker -Iworker/include
+            -fvisibility=hidden -fPIE $(INCLUDES)
 LDFLAGS_ := -pie -Wl,-z,relro -Wl,-z,now $(SANITIZE)
 
 
@@ -32,8 +33,8 @@ SUPERVISOR := worker/main.c worker/keeper.c worker/keeper_packet.c \
               worker/report.c worker/patrol.c worker/instance_end.c \
               worker/memory.c worker/slot.c worker/place.c \
               worker/journal.c worker/routes.c worker/settings.c \
-              worker/settings_descriptor.c worker/backoff.c worker/loop.c \
-              worker/log.c worker/deposit.c worker/policy.c worker/watch.c \
+              worker/settings_descriptor.c worker/backoff.c base/loop.c \
+              base/log.c worker/deposit.c worker/policy.c worker/watch.c \
               worker/store.c worker/elf_check.c worker/elf_dynamic.c \
               worker/elf_file.c worker/message.c
 ZYGOTE     := worker/zygote.c worker/init.c worker/family.c worker/fds.c \
@@ -242,7 +243,7 @@ asan: deps
 
 # -- lint ---------------------------------------------------------------------
 
-LINT := $(wildcard scoreboard/*.c worker/*.c examples/*.c)
+LINT := $(wildcard scoreboard/*.c base/*.c baas/*.c worker/*.c examples/*.c)
 
 .PHONY: lint lint-cppcheck lint-tidy lint-analyzer
 lint:
@@ -258,7 +259,7 @@ lint-cppcheck:
 	    -D__x86_64__ -D__GNUC__ --suppress=autovarInvalidDeallocation \
 	    --suppress=uninitvar \
 	    --suppress=missingIncludeSystem --suppress=unknownMacro \
-	    -Iscoreboard -Iworker -Iworker/include $(LINT)
+	    $(INCLUDES) $(LINT)
 
 # The checks that find faults; not those that dislike memcpy() or printf()
 # for lack of Annex K, or that are a matter of taste.
@@ -277,7 +278,7 @@ TIDY := $(TIDY),-clang-analyzer-security.insecureAPI.*
 lint-tidy:
 	@printf '%s\n' $(LINT) | xargs -P $(JOBS) -I FILE clang-tidy --quiet \
 	    --warnings-as-errors='*' --checks='$(TIDY)' FILE -- -std=gnu11 \
-	    -D_GNU_SOURCE -Iscoreboard -Iworker -Iworker/include
+	    -D_GNU_SOURCE $(INCLUDES)
 
 # without three checks that gcc 12 gets wrong where a value comes from another
 # file or a loop that runs at least once; clang's analyzer has them

@@ -24,7 +24,8 @@
  *   slot.c, place.c  slots; their sockets, pages and pipes
  *   journal.c        what functions print
  *   routes.c, settings.c, settings_descriptor.c, policy.c, backoff.c   pure
- *   loop.c, log.c, deposit.c   descriptors and timers, lines, the keeper
+ *   deposit.c        what the keeper holds
+ *   ../base          descriptors and timers, lines in the log
  *
  * What a restarted supervisor needs is on the board or with the keeper
  * before it is used, so a kill -9 at any point leaves what can be adopted.

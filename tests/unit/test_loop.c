@@ -1,4 +1,4 @@
-/* objects: worker/loop.c worker/log.c */
+/* objects: base/loop.c base/log.c */
 
 /*
  * Descriptors, timers and jobs of the supervisor's loop.
