@@ -55,7 +55,7 @@
 
 
 #define FAAS_SCOREBOARD_MAGIC    0x3144524142534146ull    /* "FASBARD1" */
-#define FAAS_SCOREBOARD_LAYOUT   1
+#define FAAS_SCOREBOARD_LAYOUT   2
 
 #define FAAS_SCOREBOARD_SIZE_MIN       (1024 * 1024)
 #define FAAS_SCOREBOARD_SIZE_DEFAULT   (64 * 1024 * 1024)
@@ -361,6 +361,11 @@ typedef struct {
 
     faas_text_t               last_error;      /* of the host: what belongs
                                                   to no function */
+
+    char                      events_token[40];    /* secret of the events
+                                                  process, which calls as
+                                                  "@events"; hex, made with
+                                                  the board */
 } faas_scoreboard_t;
 
 
