@@ -21,7 +21,7 @@ from harness import wait_until
 
 INCLUDE = harness.ROOT / "worker" / "include"
 
-MAGIC, LAYOUT, WORKERS = 0x43414146, 1, 256
+MAGIC, LAYOUT, WORKERS = 0x43414146, 2, 256
 (ATTACH, BOARD, EVENTFDS, REFUSED, RELOAD, ACCEPTED, WORKER,
  PAGE) = range(1, 9)
 
