@@ -22,7 +22,10 @@ enum {
     INIT_FD_TEMPLATE,        /* template channel */
     INIT_FD_REPORT,
     INIT_FD_LOG,
-    INIT_FDS
+    INIT_FDS,                /* so many always; then, only where there are
+                                any: */
+    INIT_FD_MIGRATIONS = INIT_FDS,   /* SQL to apply (migrations.h), a memfd */
+    INIT_FDS_MOST
 };
 
 

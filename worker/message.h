@@ -7,9 +7,13 @@
  *   zygote channel    supervisor <-> zygote
  *     START      ->   name, version, index, uid, gid, init_timeout_ms;
  *                     text: the user's groups as decimals joined by ',',
- *                     then the environment, NAME=VALUE, each ended by a
- *                     zero; descriptors: code, init channel, template
- *                     channel, report channel, log (write end)
+ *                     ended by a zero; the environment, NAME=VALUE, each
+ *                     ended by a zero; one more zero; the lines of baas.h;
+ *                     descriptors: code, init channel, template channel,
+ *                     report channel, log (write end), and migrations where
+ *                     there are any (INIT_FD_MIGRATIONS): for each, in
+ *                     order, "DB NUMBER NAME SIZE\n", SIZE bytes, "\n"; DB
+ *                     is the function's name for its own database
  *     STARTED    <-   index, pid of the function init (as the supervisor
  *                     sees it)
  *     FAILED     <-   index, status = errno, text
