@@ -81,8 +81,74 @@
 #define EVENTS_H_INCLUDED
 
 
+#include <stdint.h>
+
+#include "events_settings.h"
+#include "queue.h"
+#include "wire.h"
+
+
 #define EVENTS_FD_CHANNEL  3
 #define EVENTS_FD_LISTEN   4
+
+/* what an operation of the engine may take, for somebody who waits for an
+   answer, and for what can be done again in the next second */
+#define EVENTS_ASKED_MS    2000
+#define EVENTS_LOOK_MS     1000
+
+
+/* What all parts of the process share.  Written by events.c alone, between
+   two turns of the loop; a pointer into the settings is not kept longer. */
+
+typedef struct {
+    const events_settings_t  *settings;    /* never NULL after the start */
+    queue_t                  *queue;       /* NULL while engines are changed */
+    int                       ending;      /* nothing new is begun */
+} events_t;
+
+extern events_t  events;
+
+
+/* wall clock, milliseconds since the epoch: the now_ms of queue.h */
+int64_t events_now_ms(void);
+
+/* CLOCK_MONOTONIC in ms milliseconds: the deadline_ms of queue.h */
+int64_t events_deadline(int64_t ms);
+
+/* 64 bits of chance */
+uint64_t events_random(void);
+
+/* an id that no other message has, 32 hex digits; id has room for
+   FAAS_MESSAGE_ID_SIZE */
+void events_id(char *id);
+
+/* is it one: 1 to 64 of [A-Za-z0-9._:-]? */
+int events_id_is_valid(const char *id);
+
+
+/* -- what events_calls.c and events_timers.c are called for ---------------- */
+
+struct events_work_s;
+
+/* after events.settings or events.queue became another, the first ones too;
+   before any other of these */
+void events_calls_settings(void);
+void events_timers_settings(void);
+
+/* a message of "@NAME": events_consume.h */
+void events_calls_run(struct events_work_s *work);
+
+/* CALL_SUBMIT, CALL_GET, CALL_CANCEL: reads the question, writes the answer's
+   fields, returns the answer's code (a reader that failed: FAAS_EINVAL) */
+int events_calls_wire(uint32_t operation, wire_reader_t *in,
+    wire_writer_t *out);
+
+/* TIMER_LIST likewise */
+int events_timers_list(wire_writer_t *out);
+
+/* nothing new from now on; timers are disarmed */
+void events_calls_end(void);
+void events_timers_end(void);
 
 
 #endif /* EVENTS_H_INCLUDED */
