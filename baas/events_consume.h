@@ -58,11 +58,20 @@ const char *events_work_function(const events_work_t *work);
    any more */
 void events_work_delivery(events_work_t *work, events_delivery_t *d);
 
-/* due_ms: of RETRY and RELEASE, wall clock, -1: chosen here (RETRY: back-off
-   between 1 s and 5 min; RELEASE: the binding's); reason: of DEAD; timer: as
-   in queue_settlement_t, or NULL.  Strings are copied. */
-void events_work_settle(events_work_t *work, queue_verdict_e verdict,
-    int64_t due_ms, const char *reason, const char *timer);
+/* what becomes of it; strings are copied */
+
+typedef struct {
+    queue_verdict_e           verdict;
+    int64_t                   due_ms;      /* RETRY, RELEASE: wall clock, -1:
+                                              chosen here (RETRY: back-off of
+                                              1 s to 5 min; RELEASE: that of
+                                              the binding) */
+    const char               *reason;      /* DEAD */
+    const char               *timer;       /* as in queue_settlement_t */
+    uint64_t                  timer_fence;
+} events_verdict_t;
+
+void events_work_settle(events_work_t *work, const events_verdict_t *verdict);
 
 
 #endif /* EVENTS_CONSUME_H_INCLUDED */
