@@ -33,7 +33,8 @@ SUPERVISOR := worker/main.c worker/keeper.c worker/keeper_packet.c \
               worker/report.c worker/patrol.c worker/instance_end.c \
               worker/memory.c worker/slot.c worker/place.c \
               worker/journal.c worker/routes.c worker/settings.c \
-              worker/settings_descriptor.c worker/backoff.c base/loop.c \
+              worker/settings_descriptor.c worker/settings_list.c \
+              worker/backoff.c base/loop.c \
               base/log.c worker/deposit.c worker/policy.c worker/watch.c \
               worker/store.c worker/elf_check.c worker/elf_dynamic.c \
               worker/elf_file.c worker/message.c

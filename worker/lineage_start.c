@@ -333,7 +333,7 @@ lineage_start_text(const function_t *f, const char *groups, size_t *length)
     all = supervisor.settings->ceilings;
 
     first = strlen(groups) + 1;
-    n = (conf ? conf->env_length : 0) + (all ? all->env_length : 0);
+    n = (conf ? conf->env.length : 0) + (all ? all->env.length : 0);
 
     if (first + n >= MESSAGE_TEXT) {
         log_line(LOG_ERROR, 0, "function \"%s\": its environment of %zu "
@@ -346,12 +346,12 @@ lineage_start_text(const function_t *f, const char *groups, size_t *length)
 
     p = (char *) memcpy(text, groups, first) + first;
 
-    if (n > 0 && all != NULL && all->env_length) {
-        p = (char *) memcpy(p, all->env, all->env_length) + all->env_length;
+    if (n > 0 && all != NULL && all->env.length) {
+        p = (char *) memcpy(p, all->env.text, all->env.length) + all->env.length;
     }
 
-    if (n > 0 && conf != NULL && conf->env_length) {
-        memcpy(p, conf->env, conf->env_length);
+    if (n > 0 && conf != NULL && conf->env.length) {
+        memcpy(p, conf->env.text, conf->env.length);
     }
 
     return text;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "faas_control.h"
+#include "faas_event.h"
 #include "settings.h"
 
 
@@ -33,7 +34,11 @@ static int settings_set(settings_function_t *f, const char *name, char *value,
     char *why);
 static int settings_string(char **field, const char *name, char *value,
     char *why);
-static int settings_env(settings_function_t *f, char *value, char *why);
+static int settings_text(settings_list_t *list, const char *name,
+    char *value, char *why);
+static int settings_event(settings_function_t *f, const char *name,
+    char *value, char *why);
+static int settings_share(settings_function_t *f, char *value, char *why);
 static void settings_function_free(settings_function_t *f);
 static int settings_why(char *why, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
@@ -69,6 +74,10 @@ static const settings_rule_t  settings_rules[] = {
           256 * 1024 * 1024, 1 },
     [SETTINGS_ACCEL] =
         { "accel", 0, 1, 0, 0 },
+    [SETTINGS_EXACTLY_ONCE] =
+        { "exactly_once", 0, 1, 0, 0 },
+    [SETTINGS_DURABILITY] =
+        { "durability", SETTINGS_FULL, SETTINGS_NORMAL, SETTINGS_FULL, 0 },
     [SETTINGS_IDEMPOTENT] =
         { NULL, 0, 1, 0, 0 }
 };
@@ -184,6 +193,9 @@ settings_free(settings_t *s)
     free(s->user);
     free(s->deployer);
     free(s->error_log);
+    free(s->kv);
+    free(s->queue);
+    free(s->callback.text);
     free(s);
 }
 
@@ -298,6 +310,22 @@ settings_limits(faas_limits_t *l, const settings_function_t *conf,
 }
 
 
+int64_t
+settings_number(const settings_function_t *conf,
+    const settings_function_t *ceilings, settings_number_e n)
+{
+    if (conf != NULL && conf->number[n] != SETTINGS_UNSET) {
+        return conf->number[n];
+    }
+
+    if (ceilings != NULL && ceilings->number[n] != SETTINGS_UNSET) {
+        return ceilings->number[n];
+    }
+
+    return settings_rules[n].value;
+}
+
+
 static int
 settings_host(settings_t *s, const char *name, char *value, char *why)
 {
@@ -310,7 +338,8 @@ settings_host(settings_t *s, const char *name, char *value, char *why)
     } strings[] = {
         { "functions", &s->functions }, { "state", &s->state },
         { "user", &s->user }, { "deployer", &s->deployer },
-        { "error_log", &s->error_log }
+        { "error_log", &s->error_log }, { "kv", &s->kv },
+        { "queue", &s->queue }
     };
 
     struct {
@@ -330,6 +359,10 @@ settings_host(settings_t *s, const char *name, char *value, char *why)
         if (strcmp(strings[i].name, name) == 0) {
             return settings_string(strings[i].field, name, value, why);
         }
+    }
+
+    if (strcmp(name, "callback") == 0) {
+        return settings_text(&s->callback, name, value, why);
     }
 
     for (i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
@@ -410,8 +443,25 @@ settings_set(settings_function_t *f, const char *name, char *value, char *why)
         return settings_string(&f->routes, name, value, why);
     }
 
+    if (strcmp(name, "share") == 0) {
+        return settings_share(f, value, why);
+    }
+
     if (strcmp(name, "env") == 0) {
-        return settings_env(f, value, why);
+
+        if (settings_text(&f->env, name, value, why) == -1) {
+            return -1;
+        }
+
+        return *value != '=' && strchr(value, '=')
+               ? 0 : settings_why(why, "function \"%s\": bad value of "
+                                  "\"env\"", f->name);
+    }
+
+    if (strcmp(name, "consume") == 0 || strcmp(name, "schedule") == 0
+        || strcmp(name, "async") == 0)
+    {
+        return settings_event(f, name, value, why);
     }
 
     for (i = 0; i < SETTINGS_NUMBERS; i++) {
@@ -422,7 +472,8 @@ settings_set(settings_function_t *f, const char *name, char *value, char *why)
         }
 
         n = i == SETTINGS_MODE ? settings_descriptor_mode(value)
-                               : settings_descriptor_number(value);
+            : i == SETTINGS_DURABILITY ? settings_descriptor_durability(value)
+            : settings_descriptor_number(value);
 
         if (n < rule->least || n > rule->most) {
             return settings_why(why, "function \"%s\": bad value \"%.64s\" "
@@ -462,28 +513,90 @@ settings_string(char **field, const char *name, char *value, char *why)
 
 
 static int
-settings_env(settings_function_t *f, char *value, char *why)
+settings_text(settings_list_t *list, const char *name, char *value, char *why)
 {
-    char    *env, *p;
     ssize_t  n;
 
     n = faas_control_decode(value);
-    p = n > 0 ? strchr(value, '=') : NULL;
 
-    if (p == NULL || p == value || strlen(value) != (size_t) n) {
-        return settings_why(why, "function \"%s\": bad value of \"env\"",
-                            f->name);
+    if (n <= 0 || strlen(value) != (size_t) n) {
+        return settings_why(why, "bad value of \"%s\"", name);
     }
 
-    env = realloc(f->env, f->env_length + (size_t) n + 1);
-    if (env == NULL) {
+    if (settings_append(list, value, (size_t) n) == -1) {
         return settings_why(why, "no memory for the configuration");
     }
 
-    memcpy(env + f->env_length, value, (size_t) n + 1);
+    return 0;
+}
 
-    f->env = env;
-    f->env_length += (size_t) n + 1;
+
+/* nginx has looked at them already: what is bad here is of another release */
+
+static int
+settings_event(settings_function_t *f, const char *name, char *value,
+    char *why)
+{
+    int               rc;
+    char              reason[FAAS_EVENT_WHY_SIZE];
+    faas_async_t      async;
+    faas_consume_t    consume;
+    faas_schedule_t   schedule;
+    settings_list_t  *list, one;
+
+    if (strcmp(name, "async") == 0) {
+
+        one.text = NULL;
+        one.length = 0;
+        list = &one;
+
+    } else if (strcmp(f->name, "*") == 0) {
+        return settings_why(why, "function \"*\" has no \"%s\"", name);
+
+    } else {
+        list = *name == 'c' ? &f->consume : &f->schedule;
+    }
+
+    if (settings_text(list, name, value, why) == -1) {
+        return -1;
+    }
+
+    if (list == &one) {
+        free(f->async);
+        f->async = one.text;
+        rc = faas_async_parse(value, strlen(value), &async, reason);
+
+    } else if (list == &f->consume) {
+        rc = faas_consume_parse(value, strlen(value), &consume, reason);
+
+    } else {
+        rc = faas_schedule_parse(value, strlen(value), &schedule, reason);
+    }
+
+    return rc == 0 ? 0 : settings_why(why, "function \"%s\": %s", f->name,
+                                      reason);
+}
+
+
+/* "NAME r" or "NAME w" */
+
+static int
+settings_share(settings_function_t *f, char *value, char *why)
+{
+    size_t  n;
+
+    if (settings_text(&f->share, "share", value, why) == -1) {
+        return -1;
+    }
+
+    n = strcspn(value, " ");
+
+    if (!faas_name_is_valid(value, n)
+        || (strcmp(value + n, " r") != 0 && strcmp(value + n, " w") != 0))
+    {
+        return settings_why(why, "function \"%s\": bad value \"%.64s\" of "
+                            "\"share\"", f->name, value);
+    }
 
     return 0;
 }
@@ -498,7 +611,11 @@ settings_function_free(settings_function_t *f)
 
     free(f->user);
     free(f->routes);
-    free(f->env);
+    free(f->async);
+    free(f->env.text);
+    free(f->share.text);
+    free(f->consume.text);
+    free(f->schedule.text);
     free(f);
 }
 

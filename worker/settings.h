@@ -46,9 +46,25 @@ typedef enum {
     SETTINGS_MAX_REQUESTS,    /* 0: any */
     SETTINGS_MEMORY,          /* bytes */
     SETTINGS_ACCEL,
+    SETTINGS_EXACTLY_ONCE,
+    SETTINGS_DURABILITY,      /* settings_durability_e */
     SETTINGS_IDEMPOTENT,      /* descriptor only */
     SETTINGS_NUMBERS
 } settings_number_e;
+
+
+typedef enum {
+    SETTINGS_FULL = 0,        /* what was acknowledged survives power loss */
+    SETTINGS_NORMAL           /* ... a crash of what is ours */
+} settings_durability_e;
+
+
+/* texts of a setting that may be repeated; {NULL, 0} when not given */
+
+typedef struct {
+    char                     *text;          /* each ended by a zero */
+    size_t                    length;
+} settings_list_t;
 
 
 /* one `function NAME` block; strings are NULL when not given */
@@ -61,9 +77,11 @@ struct settings_function_s {
     int64_t                   number[SETTINGS_NUMBERS];
     char                     *user;
     char                     *routes;        /* prefix it may claim below */
-    char                     *env;           /* NAME=VALUE, each ended by a
-                                                zero */
-    size_t                    env_length;
+    char                     *async;         /* line of faas_event.h */
+    settings_list_t           env;           /* NAME=VALUE */
+    settings_list_t           share;         /* "NAME r", "NAME w" */
+    settings_list_t           consume;       /* lines of faas_event.h */
+    settings_list_t           schedule;      /* likewise */
 };
 
 
@@ -75,6 +93,9 @@ typedef struct {
     char                     *user;          /* or NULL: the default */
     char                     *deployer;      /* or NULL: nobody else */
     char                     *error_log;     /* or NULL: descriptor 2 */
+    char                     *kv;            /* or NULL: sqlite */
+    char                     *queue;         /* likewise */
+    settings_list_t           callback;      /* "URL SECRET" */
     int64_t                   group;         /* gid, or UNSET */
     int64_t                   worker_uid;    /* or UNSET */
     int64_t                   log_level;
@@ -92,6 +113,8 @@ typedef struct {
     int64_t                   number[SETTINGS_NUMBERS];
     char                     *routes;        /* never NULL */
     size_t                    routes_length;
+    settings_list_t           consume;       /* lines, checked */
+    settings_list_t           schedule;
 } settings_descriptor_t;
 
 
@@ -102,6 +125,12 @@ void settings_free(settings_t *s);
 /* the block of that name, or NULL */
 const settings_function_t *settings_function(const settings_t *s,
     const char *name);
+
+/* the text after p in the list, the first when p is NULL; NULL: no more */
+const char *settings_next(const settings_list_t *list, const char *p);
+
+/* appends s[n], without a zero in it; 0, or -1 out of memory */
+int settings_append(settings_list_t *list, const char *s, size_t n);
 
 /* the descriptor as a template tells it; 0, or -1 with why; on success the
    caller frees d with settings_descriptor_free() */
@@ -119,6 +148,22 @@ void settings_limits(faas_limits_t *l, const settings_function_t *conf,
     const settings_function_t *ceilings, const settings_descriptor_t *d,
     uint32_t cores, char *note);
 
+/*
+ * A number that is not among the limits: configuration over ceilings (there
+ * the default of all) over default.
+ */
+int64_t settings_number(const settings_function_t *conf,
+    const settings_function_t *ceilings, settings_number_e n);
+
+/*
+ * What the function consumes and when it is called: each kind that is given
+ * in the configuration replaces the descriptor's.  conf and d may be NULL.
+ */
+const settings_list_t *settings_consume(const settings_function_t *conf,
+    const settings_descriptor_t *d);
+const settings_list_t *settings_schedule(const settings_function_t *conf,
+    const settings_descriptor_t *d);
+
 /* "500ms", "30s", "1m30s", "2h", "30" (seconds): milliseconds, -1 if bad */
 int64_t settings_descriptor_time(const char *s);
 
@@ -128,6 +173,9 @@ int64_t settings_descriptor_size(const char *s);
 /* plain decimals; "resident" or "oneshot": -1 if bad */
 int64_t settings_descriptor_number(const char *s);
 int64_t settings_descriptor_mode(const char *s);
+
+/* "full" or "normal": -1 if bad */
+int64_t settings_descriptor_durability(const char *s);
 
 
 #endif /* SETTINGS_H_INCLUDED */

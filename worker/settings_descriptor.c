@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "faas_control.h"
+#include "faas_event.h"
 #include "settings.h"
 
 
@@ -21,6 +22,10 @@ typedef struct {
 
 static int settings_descriptor_field(settings_descriptor_t *d,
     const char *name, const char *value, char *why);
+static int settings_descriptor_events(settings_descriptor_t *d,
+    const char *name, char *text, char *why);
+static int settings_descriptor_event(settings_descriptor_t *d,
+    const char *name, const char *line, size_t n, char *why);
 
 
 static const settings_descriptor_rule_t  settings_descriptor_rules[] = {
@@ -46,8 +51,7 @@ settings_descriptor(settings_descriptor_t *d, const char *text, size_t n,
     int    i;
     char  *copy, *line, *value, *end;
 
-    d->routes = NULL;
-    d->routes_length = 0;
+    memset(d, 0, sizeof(settings_descriptor_t));
 
     for (i = 0; i < SETTINGS_NUMBERS; i++) {
         d->number[i] = SETTINGS_UNSET;
@@ -103,13 +107,13 @@ failed:
 }
 
 
-/* fields of other parts of the host (schedule, consumes) are not ours to
-   judge; an empty value is a field that was not set */
+/* an empty value is a field that was not set */
 
 static int
 settings_descriptor_field(settings_descriptor_t *d, const char *name,
     const char *value, char *why)
 {
+    int                                rc;
     char                              *text;
     size_t                             i;
     ssize_t                            n;
@@ -131,6 +135,12 @@ settings_descriptor_field(settings_descriptor_t *d, const char *name,
         d->routes = text;
         d->routes_length = strlen(text);
         return 0;
+    }
+
+    if (strcmp(name, "consumes") == 0 || strcmp(name, "schedule") == 0) {
+        rc = settings_descriptor_events(d, name, text, why);
+        free(text);
+        return rc;
     }
 
     for (i = 0; i < sizeof(settings_descriptor_rules)
@@ -164,11 +174,84 @@ settings_descriptor_field(settings_descriptor_t *d, const char *name,
 }
 
 
+/* lines; those that are empty say nothing */
+
+static int
+settings_descriptor_events(settings_descriptor_t *d, const char *name,
+    char *text, char *why)
+{
+    char    *line, *end;
+    size_t   n;
+
+    for (line = text; line != NULL; line = end) {
+
+        end = strchr(line, '\n');
+        n = end != NULL ? (size_t) (end++ - line) : strlen(line);
+
+        while (n > 0 && (line[n - 1] == ' ' || line[n - 1] == '\t'
+                         || line[n - 1] == '\r'))
+        {
+            n--;
+        }
+
+        while (n > 0 && (*line == ' ' || *line == '\t')) {
+            line++;
+            n--;
+        }
+
+        if (n > 0 && settings_descriptor_event(d, name, line, n, why) == -1) {
+            return -1;
+        }
+    }
+
+    return 0;
+}
+
+
+static int
+settings_descriptor_event(settings_descriptor_t *d, const char *name,
+    const char *line, size_t n, char *why)
+{
+    int               rc;
+    char              reason[FAAS_EVENT_WHY_SIZE];
+    faas_consume_t    consume;
+    faas_schedule_t   schedule;
+    settings_list_t  *list;
+
+    if (*name == 'c') {
+        rc = faas_consume_parse(line, n, &consume, reason);
+        list = &d->consume;
+
+    } else {
+        rc = faas_schedule_parse(line, n, &schedule, reason);
+        list = &d->schedule;
+    }
+
+    if (rc == -1) {
+        (void) snprintf(why, SETTINGS_WHY_SIZE, "descriptor: \"%s\": %s",
+                        name, reason);
+        return -1;
+    }
+
+    if (settings_append(list, line, n) == -1) {
+        (void) snprintf(why, SETTINGS_WHY_SIZE, "no memory");
+        return -1;
+    }
+
+    return 0;
+}
+
+
 void
 settings_descriptor_free(settings_descriptor_t *d)
 {
     free(d->routes);
+    free(d->consume.text);
+    free(d->schedule.text);
+
     d->routes = NULL;
+    d->consume.text = NULL;
+    d->schedule.text = NULL;
 }
 
 
@@ -311,4 +394,15 @@ settings_descriptor_mode(const char *s)
     }
 
     return -1;
+}
+
+
+int64_t
+settings_descriptor_durability(const char *s)
+{
+    if (strcmp(s, "full") == 0) {
+        return SETTINGS_FULL;
+    }
+
+    return strcmp(s, "normal") == 0 ? SETTINGS_NORMAL : -1;
 }

@@ -455,9 +455,9 @@ version_is_same_block(const settings_function_t *a,
     }
 
     return a->number[SETTINGS_MEMORY] == b->number[SETTINGS_MEMORY]
-           && a->env_length == b->env_length
-           && (a->env_length == 0
-               || memcmp(a->env, b->env, a->env_length) == 0)
+           && a->env.length == b->env.length
+           && (a->env.length == 0
+               || memcmp(a->env.text, b->env.text, a->env.length) == 0)
            && version_is_same_text(a->user, b->user);
 }
 

@@ -1,5 +1,6 @@
 /* objects: worker/settings.c worker/settings_descriptor.c */
-/* objects: scoreboard/faas_control.c */
+/* objects: worker/settings_list.c scoreboard/faas_control.c */
+/* objects: scoreboard/faas_event.c scoreboard/faas_cron.c */
 
 /*
  * Configuration text, descriptors, and the limits that come of them.
@@ -83,6 +84,174 @@ test_all_host_settings_are_read(void **state)
 }
 
 
+/* exactly these texts are in the list */
+
+static void
+assert_list(const settings_list_t *list, int n, ...)
+{
+    va_list      args;
+    const char  *p;
+
+    p = NULL;
+    va_start(args, n);
+
+    while (n-- > 0) {
+        p = settings_next(list, p);
+        assert_non_null(p);
+        assert_string_equal(p, va_arg(args, const char *));
+    }
+
+    va_end(args);
+    assert_null(settings_next(list, p));
+}
+
+
+static void
+test_backend_services_of_the_host_are_read(void **state)
+{
+    settings_t  *s;
+
+    (void) state;
+
+    s = parse("kv redis://:a%2520b@127.0.0.1:6379/0\nqueue sqlite:/q%20/x\n"
+              "callback https://a/%20k1\ncallback https://b/%20k2\n", NULL);
+
+    assert_string_equal(s->kv, "redis://:a%20b@127.0.0.1:6379/0");
+    assert_string_equal(s->queue, "sqlite:/q /x");
+    assert_list(&s->callback, 2, "https://a/ k1", "https://b/ k2");
+    settings_free(s);
+
+    s = parse("", NULL);
+    assert_null(s->kv);
+    assert_null(s->queue);
+    assert_list(&s->callback, 0);
+    settings_free(s);
+}
+
+
+static void
+test_backend_services_of_a_function_are_read(void **state)
+{
+    settings_t                 *s;
+    const settings_function_t  *f;
+
+    (void) state;
+
+    s = parse("function f\n consume orders%20batch=10\n consume mails\n"
+              " schedule @every%2010s\n async attempts=2%20age=1h\n"
+              " share carts%20w\n share prices%20r\n exactly_once 1\n"
+              " durability normal\nfunction *\n exactly_once 0\n"
+              " async keep=2h\n share all%20r\n", NULL);
+
+    f = settings_function(s, "f");
+    assert_list(&f->consume, 2, "orders batch=10", "mails");
+    assert_list(&f->schedule, 1, "@every 10s");
+    assert_list(&f->share, 2, "carts w", "prices r");
+    assert_string_equal(f->async, "attempts=2 age=1h");
+    assert_int_equal(f->number[SETTINGS_EXACTLY_ONCE], 1);
+    assert_int_equal(f->number[SETTINGS_DURABILITY], SETTINGS_NORMAL);
+    assert_string_equal(s->ceilings->async, "keep=2h");
+    assert_list(&s->ceilings->share, 1, "all r");
+    settings_free(s);
+
+    s = parse("function f\n", NULL);
+    f = settings_function(s, "f");
+    assert_list(&f->consume, 0);
+    assert_list(&f->schedule, 0);
+    assert_list(&f->share, 0);
+    assert_null(f->async);
+    assert_int_equal(f->number[SETTINGS_DURABILITY], SETTINGS_UNSET);
+    settings_free(s);
+}
+
+
+static void
+test_bad_backend_services_are_refused(void **state)
+{
+    size_t  i;
+
+    static const char *const  bad[][2] = {
+        { "kv\n", "kv" },
+        { "kv \n", "kv" },
+        { "queue a%00b\n", "queue" },
+        { "callback %zz\n", "callback" },
+        { "function f\n consume Orders\n", "\"f\"" },
+        { "function f\n consume orders%20batch=0\n", "batch" },
+        { "function f\n schedule 61%20*%20*%20*%20*\n", "\"f\"" },
+        { "function f\n async attempts=0\n", "attempts" },
+        { "function *\n consume orders\n", "function \"*\" has no" },
+        { "function *\n schedule @daily\n", "function \"*\" has no" },
+        { "function f\n share carts\n", "share" },
+        { "function f\n share carts%20x\n", "share" },
+        { "function f\n share ../up%20w\n", "share" },
+        { "function f\n share carts%20w%20\n", "share" },
+        { "function f\n exactly_once 2\n", "exactly_once" },
+        { "function f\n durability most\n", "durability" },
+        { "function f\n env =x\n", "env" }
+    };
+
+    (void) state;
+
+    for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        (void) parse(bad[i][0], bad[i][1]);
+    }
+}
+
+
+static void
+test_events_of_nginx_conf_replace_the_descriptors(void **state)
+{
+    char                       why[SETTINGS_WHY_SIZE];
+    const char                *text;
+    settings_t                *s;
+    settings_descriptor_t      d;
+    const settings_function_t *a, *b;
+
+    (void) state;
+
+    text = "schedule @daily\nconsumes orders\n";
+    assert_int_equal(settings_descriptor(&d, text, strlen(text), why), 0);
+
+    s = parse("function a\n consume mails\nfunction b\n schedule @hourly\n",
+              NULL);
+    a = settings_function(s, "a");
+    b = settings_function(s, "b");
+
+    assert_list(settings_consume(a, &d), 1, "mails");
+    assert_list(settings_schedule(a, &d), 1, "@daily");
+    assert_list(settings_consume(b, &d), 1, "orders");
+    assert_list(settings_schedule(b, &d), 1, "@hourly");
+    assert_list(settings_consume(NULL, &d), 1, "orders");
+    assert_list(settings_consume(b, NULL), 0);
+    assert_list(settings_schedule(NULL, NULL), 0);
+
+    settings_descriptor_free(&d);
+    settings_free(s);
+}
+
+
+static void
+test_numbers_beside_the_limits(void **state)
+{
+    settings_t                 *s;
+    const settings_function_t  *f;
+
+    (void) state;
+
+    s = parse("function f\n exactly_once 0\nfunction *\n exactly_once 1\n",
+              NULL);
+    f = settings_function(s, "f");
+
+    assert_int_equal(settings_number(f, s->ceilings, SETTINGS_EXACTLY_ONCE),
+                     0);
+    assert_int_equal(settings_number(NULL, s->ceilings,
+                                     SETTINGS_EXACTLY_ONCE), 1);
+    assert_int_equal(settings_number(f, NULL, SETTINGS_DURABILITY),
+                     SETTINGS_FULL);
+    settings_free(s);
+}
+
+
 static void
 test_what_is_not_given_is_unset(void **state)
 {
@@ -139,8 +308,8 @@ test_function_blocks_are_read(void **state)
     assert_int_equal(f->number[SETTINGS_ACCEL], 1);
     assert_string_equal(f->user, "fn-thumb");
     assert_string_equal(f->routes, "/thumb/");
-    assert_int_equal(f->env_length, 14);
-    assert_memory_equal(f->env, "LANG=C\0A=b c=", 14);
+    assert_int_equal(f->env.length, 14);
+    assert_memory_equal(f->env.text, "LANG=C\0A=b c=", 14);
 
     f = settings_function(s, "other");
     assert_non_null(f);
@@ -257,8 +426,9 @@ test_descriptor_is_read(void **state)
     (void) state;
 
     text = "mode oneshot\nroutes GET%20/a%0APOST%20/b\ntimeout 1m30s\n"
-           "min 2\nmax 0\nmemory 64m\nidempotent 1\nschedule x\n"
-           "consumes y\n";
+           "min 2\nmax 0\nmemory 64m\nidempotent 1\n"
+           "schedule %0A*/5%20*%20*%20*%20*%20tz=UTC%20%0A@every%2010s\n"
+           "consumes orders%20batch=10%0A%0A%09mails%0D%0A\n";
 
     assert_int_equal(settings_descriptor(&d, text, strlen(text), why), 0);
     assert_int_equal(d.number[SETTINGS_MODE], FAAS_MODE_ONESHOT);
@@ -270,7 +440,10 @@ test_descriptor_is_read(void **state)
     assert_int_equal(d.number[SETTINGS_SPARE], SETTINGS_UNSET);
     assert_string_equal(d.routes, "GET /a\nPOST /b");
     assert_int_equal(d.routes_length, 14);
+    assert_list(&d.consume, 2, "orders batch=10", "mails");
+    assert_list(&d.schedule, 2, "*/5 * * * * tz=UTC", "@every 10s");
     settings_descriptor_free(&d);
+    assert_null(d.consume.text);
 
     assert_int_equal(settings_descriptor(&d, "", 0, why), 0);
     assert_string_equal(d.routes, "");
@@ -288,7 +461,9 @@ test_bad_descriptors_are_refused(void **state)
     static const char *const  bad[] = {
         "timeout soon", "timeout -1", "timeout 0", "mode warm", "min -1",
         "min 1025", "max 1025", "memory 1x", "memory 0", "routes %zz",
-        "idempotent 2"
+        "idempotent 2", "consumes Orders", "consumes orders%20batch=101",
+        "schedule *", "schedule @every%2010s%20tz=Nowhere/Land",
+        "consumes orders%0Amails%20wait=ever"
     };
 
     (void) state;
@@ -447,6 +622,11 @@ main(void)
 {
     const struct CMUnitTest  tests[] = {
         cmocka_unit_test(test_all_host_settings_are_read),
+        cmocka_unit_test(test_backend_services_of_the_host_are_read),
+        cmocka_unit_test(test_backend_services_of_a_function_are_read),
+        cmocka_unit_test(test_bad_backend_services_are_refused),
+        cmocka_unit_test(test_events_of_nginx_conf_replace_the_descriptors),
+        cmocka_unit_test(test_numbers_beside_the_limits),
         cmocka_unit_test(test_what_is_not_given_is_unset),
         cmocka_unit_test(test_function_blocks_are_read),
         cmocka_unit_test(test_errors_name_what_is_wrong),

@@ -1,0 +1,72 @@
+
+/*
+ * Lists of texts, and the rule whose list of events holds.
+ */
+
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "settings.h"
+
+
+const char *
+settings_next(const settings_list_t *list, const char *p)
+{
+    if (p == NULL) {
+        p = list->text;
+
+    } else {
+        p += strlen(p) + 1;
+    }
+
+    return p != NULL && p < list->text + list->length ? p : NULL;
+}
+
+
+int
+settings_append(settings_list_t *list, const char *s, size_t n)
+{
+    char  *text;
+
+    text = realloc(list->text, list->length + n + 1);
+    if (text == NULL) {
+        return -1;
+    }
+
+    memcpy(text + list->length, s, n);
+    text[list->length + n] = '\0';
+
+    list->text = text;
+    list->length += n + 1;
+
+    return 0;
+}
+
+
+const settings_list_t *
+settings_consume(const settings_function_t *conf,
+    const settings_descriptor_t *d)
+{
+    static const settings_list_t  none;
+
+    if (conf != NULL && conf->consume.text != NULL) {
+        return &conf->consume;
+    }
+
+    return d != NULL ? &d->consume : &none;
+}
+
+
+const settings_list_t *
+settings_schedule(const settings_function_t *conf,
+    const settings_descriptor_t *d)
+{
+    static const settings_list_t  none;
+
+    if (conf != NULL && conf->schedule.text != NULL) {
+        return &conf->schedule;
+    }
+
+    return d != NULL ? &d->schedule : &none;
+}
