@@ -8,9 +8,8 @@
  * stores) are of the same form.  Table names that begin with "faas_" are the
  * platform's: they can be read, but not changed by SQL.
  *
- * One handle for each file and process: closing a second one would drop the
- * POSIX locks of the first.  Key-value calls made while the function has a
- * transaction open on that handle are part of it.
+ * One handle for each file and process: key-value calls made while the
+ * function has a transaction open on it are part of that transaction.
  *
  * Nobody checkpoints but the tender of the file (tender.h): wal_autocheckpoint
  * is 0, no checkpoint at close, and the authorizer refuses the pragmas that

@@ -56,7 +56,12 @@ struct kv_s {
 #define KV_ANY  UINT64_MAX
 
 
-/* these check, then ask the engine */
+/*
+ * These check, then ask the engine.  `version` and `sum` may be NULL, and are
+ * not for the engine; the key of a got entry is filled in here.  A caller
+ * whose `expected` is a user's refuses KV_ANY itself.  alloc failing is
+ * FAAS_EFULL.
+ */
 int kv_get(kv_t *kv, const baas_scope_t *scope, faas_bytes_t key,
     faas_kv_entry_t *entry);
 int kv_set(kv_t *kv, const baas_scope_t *scope, faas_bytes_t key,
@@ -74,8 +79,9 @@ int kv_scan(kv_t *kv, const baas_scope_t *scope, faas_bytes_t prefix,
    clock's milliseconds, 20 of chance; never 0, below 2^63 */
 uint64_t kv_version(void);
 
-/* parses a decimal number of 64 bits, optional '-', no other byte: FAAS_OK or
-   FAAS_EINVAL; adds with overflow as FAAS_EINVAL */
+/* parses a decimal number of 64 bits as both engines write it, optional '-',
+   no leading zero, no other byte: FAAS_OK or FAAS_EINVAL; adds with overflow
+   as FAAS_EINVAL */
 int kv_number(const void *data, size_t size, int64_t *number);
 int kv_add(int64_t a, int64_t b, int64_t *sum);
 
