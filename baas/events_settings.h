@@ -16,6 +16,7 @@
 #include "faas_event.h"
 
 
+#define EVENTS_WHY_SIZE    320     /* of what parsing says */
 #define EVENTS_TOKEN_SIZE  80
 #define EVENTS_NODE_SIZE   40
 

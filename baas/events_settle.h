@@ -35,9 +35,9 @@ typedef enum {
 events_outcome_e events_settle_outcome(const events_answer_t *answer);
 
 /*
- * Exponential back-off with full jitter: min_ms at least, and up to min_ms *
- * 2^failures, at most max_ms; failures are those before, 0 after the first.
- * chance: 64 bits.
+ * Exponential back-off with full jitter: anything from min_ms to twice that
+ * after the first failure, to four times that after the second, and so on,
+ * but never more than max_ms.  failures: at least 1.  chance: 64 bits.
  */
 int64_t events_settle_backoff(uint32_t failures, int64_t min_ms,
     int64_t max_ms, uint64_t chance);
