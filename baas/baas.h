@@ -54,7 +54,8 @@ typedef struct {
  *   token HEX            its secret for internal.sock and baas.sock
  *   state PATH           faas_state; internal.sock and baas.sock are there
  *   data PATH            directory of its databases, its user's own
- *   share NAME r|w PATH  a shared store that it may read, or write as well
+ *   share NAME r|w PATH  a shared store that it may read, or write as well;
+ *                        each of the three is encoded, blanks part them
  *   kv URL               sqlite, or redis://... (redis_url.h)
  *   queue URL            likewise; only faas_redis() looks at it
  *   durability full|normal
