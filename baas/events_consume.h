@@ -22,7 +22,11 @@
 
 
 #include "events.h"
-#include "events_settle.h"
+#include "events_deliver.h"
+
+
+/* works at once, and so calls: each takes two connections in nginx */
+#define EVENTS_CALLS_MAX  128
 
 
 typedef struct events_work_s  events_work_t;
@@ -34,8 +38,10 @@ void events_consume_init(void);
    rules under which it was taken */
 void events_consume_settings(void);
 
-/* something was sent to that queue; NULL: to any */
+/* something was sent to that queue; NULL: to any.  _at: and is due then (wall
+   clock; 0: now) */
 void events_consume_wake(const char *queue);
+void events_consume_wake_at(const char *queue, int64_t due_ms);
 
 /* settles what has a verdict and gives back what has none: its calls are
    cancelled.  Before the engine is closed. */

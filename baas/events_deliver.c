@@ -25,6 +25,7 @@
 
 
 #define DELIVER_IDLE        32             /* handles kept */
+#define DELIVER_KEPT        128l           /* connections kept */
 #define DELIVER_HEAD_MAX    (64 * 1024)    /* of an answer's headers, bytes */
 #define DELIVER_TRIES       4
 #define DELIVER_CONNECT_MS  5000
@@ -84,7 +85,6 @@ static CURL *deliver_easy(void);
 static struct {
     CURLM                    *multi;
     loop_timer_t              timer;
-    size_t                    active;
     CURL                     *idle[DELIVER_IDLE];
     size_t                    nidle;
 } deliver;
@@ -110,7 +110,7 @@ events_deliver_init(void)
     curl_multi_setopt(deliver.multi, CURLMOPT_SOCKETFUNCTION, deliver_socket);
     curl_multi_setopt(deliver.multi, CURLMOPT_TIMERFUNCTION, deliver_timer);
     curl_multi_setopt(deliver.multi, CURLMOPT_MAXCONNECTS,
-                      (long) EVENTS_CALLS_MAX);
+                      DELIVER_KEPT);
     curl_multi_setopt(deliver.multi, CURLMOPT_PIPELINING, CURLPIPE_NOTHING);
 
     return 0;
@@ -134,13 +134,6 @@ events_deliver_cleanup(void)
 }
 
 
-int
-events_deliver_has_room(void)
-{
-    return deliver.active < EVENTS_CALLS_MAX;
-}
-
-
 events_delivery_t *
 events_deliver(const events_call_t *call)
 {
@@ -153,7 +146,6 @@ events_deliver(const events_call_t *call)
     d->timer.data = d;
     d->head.limit = DELIVER_HEAD_MAX;
     d->body.limit = call->limit;
-    deliver.active++;
 
     d->easy = deliver_easy();
 
@@ -407,14 +399,10 @@ deliver_result(events_delivery_t *d, CURLcode result)
 }
 
 
-/* the delivery is gone before `done` is asked for room for another */
-
 static void
 deliver_tell(events_delivery_t *d, const events_answer_t *answer)
 {
-    deliver.active--;
     d->done(answer, d->data);
-    deliver.active++;
     deliver_drop(d);
 }
 
@@ -466,7 +454,6 @@ deliver_drop(events_delivery_t *d)
     free(d->head.data);
     free(d->body.data);
     free(d);
-    deliver.active--;
 }
 
 

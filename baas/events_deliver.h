@@ -21,10 +21,6 @@
 #include <faas.h>
 
 
-/* calls at once, in all: each takes two connections in nginx */
-#define EVENTS_CALLS_MAX  128
-
-
 /*
  * What came back.  FAAS_OK: a status, whatever it is.  FAAS_EUNAVAILABLE: not
  * reached, so not run.  FAAS_ETIMEDOUT, FAAS_ERROR (the connection broke): it
@@ -84,10 +80,8 @@ typedef struct events_delivery_s  events_delivery_t;
 int events_deliver_init(void);
 void events_deliver_cleanup(void);
 
-/* is there room for one more call? */
-int events_deliver_has_room(void);
-
-/* begins one; also when there is no room (it is then one too many) */
+/* begins one; how many there are at once is for those who begin them: each
+   is made for a work, and of those there are at most EVENTS_CALLS_MAX */
 events_delivery_t *events_deliver(const events_call_t *call);
 
 /* ends one that is not done: `done` is not called */
