@@ -41,7 +41,7 @@ static kv_t *kv_open(const char *space);
 static void kv_close(kv_t *kv);
 
 
-/* -- a scope: memory that is freed at the end of a test, ten seconds -------- */
+/* -- a scope: memory that is freed at the end of a test, ten seconds ------- */
 
 typedef struct test_block_s  test_block_t;
 
@@ -162,7 +162,7 @@ test_open(void)
 }
 
 
-/* -- short forms ------------------------------------------------------------ */
+/* -- short forms ----------------------------------------------------------- */
 
 static faas_bytes_t
 test_bytes(const void *data, size_t size)
@@ -266,7 +266,7 @@ test_put_expired(kv_t *kv, faas_bytes_t key, faas_bytes_t value)
 }
 
 
-/* -- get and set ------------------------------------------------------------ */
+/* -- get and set ----------------------------------------------------------- */
 
 static void
 test_get_of_no_key_is_not_found(void **state)
@@ -559,7 +559,7 @@ test_no_memory_for_a_result(void **state)
 }
 
 
-/* -- versions --------------------------------------------------------------- */
+/* -- versions -------------------------------------------------------------- */
 
 static void
 test_each_value_has_a_version_of_its_own(void **state)
@@ -679,7 +679,7 @@ test_cas_after_expiry(void **state)
 }
 
 
-/* -- times to live ---------------------------------------------------------- */
+/* -- times to live --------------------------------------------------------- */
 
 static void
 test_times_to_live(void **state)
@@ -818,7 +818,7 @@ test_expired_by_expire(void **state)
 }
 
 
-/* -- numbers ---------------------------------------------------------------- */
+/* -- numbers --------------------------------------------------------------- */
 
 static void
 test_incr(void **state)
@@ -934,7 +934,7 @@ test_incr_of_no_number(void **state)
 }
 
 
-/* -- scans ------------------------------------------------------------------ */
+/* -- scans ----------------------------------------------------------------- */
 
 typedef struct {
     kv_t         *kv;
@@ -1319,7 +1319,7 @@ test_scan_that_cannot_be(void **state)
 }
 
 
-/* -- several at once -------------------------------------------------------- */
+/* -- several at once ------------------------------------------------------- */
 
 static int
 test_writer(int (*run)(kv_t *kv))
