@@ -53,6 +53,15 @@ BAAS_STORE := baas/kv.c baas/kv_sqlite.c baas/process_mark.c baas/database.c \
               baas/database_once.c baas/database_outbox.c \
               baas/database_purge.c baas/database_migrate.c base/sha256.c
 
+# queues, timers and async calls in a database (-lsqlite3); queue.c has those
+# engines that a program is linked with
+BAAS_QUEUE := baas/queue.c baas/queue_sqlite.c baas/queue_sqlite_calls.c \
+              baas/queue_sqlite_dead.c baas/queue_sqlite_file.c \
+              baas/queue_sqlite_keep.c baas/queue_sqlite_messages.c \
+              baas/queue_sqlite_operation.c baas/queue_sqlite_queues.c \
+              baas/queue_sqlite_schema.c baas/queue_sqlite_settle.c \
+              baas/queue_sqlite_timers.c
+
 # one function for each file; what it needs from pkg-config
 EXAMPLES           := $(patsubst examples/%.c,%,$(wildcard examples/*.c))
 PACKAGES_markdown  := libcmark

@@ -29,9 +29,12 @@
  * with the code that says why it is not, at once while its back-off lasts.
  * Each is logged when it begins and when it is over.  Names and ids are
  * checked (FAAS_EINVAL), and data of a message or record is at most
- * QUEUE_DATA_MAX (FAAS_ETOOLARGE); what users may send is less.  Times of messages are wall clock,
- * milliseconds since the epoch; `now_ms` of the caller is what counts as now,
- * except that Redis leases and times to live end by its own clock.
+ * QUEUE_DATA_MAX (FAAS_ETOOLARGE); what users may send is less.
+ *
+ * Times of messages are wall clock, milliseconds since the epoch; `now_ms` of
+ * the caller is what counts as now, except that Redis leases and times to
+ * live end by its own clock.  `each` of a listing is called when the engine is
+ * done with it, and may call the engine.
  */
 
 
@@ -272,6 +275,16 @@ extern const queue_engine_t  queue_redis;      /* "redis://...", "rediss://",
 /* the engine for a URL of faas_queue; NULL: there is none, or this program was
    linked without it */
 const queue_engine_t *queue_engine(const char *url);
+
+/* rules of all engines, 0 or 1: "NAME" or "@NAME"; 1 to 64 of
+   [A-Za-z0-9._:-]; a message that may be sent: FAAS_OK or a code */
+int queue_name_is_valid(const char *name);
+int queue_id_is_valid(const char *id);
+int queue_message_check(const queue_message_t *m);
+
+/* a call's record that may be submitted; its function's name, which its id
+   begins with, in function[QUEUE_NAME_SIZE] */
+int queue_call_check(const queue_call_t *c, char *function);
 
 
 #endif /* QUEUE_H_INCLUDED */
