@@ -44,7 +44,10 @@ ZYGOTE     := worker/zygote.c worker/init.c worker/family.c worker/fds.c \
               worker/hugepages.c \
               worker/instance.c worker/request.c worker/pairs.c \
               worker/body.c worker/response.c worker/output.c \
-              worker/arena.c worker/message.c scoreboard/faas_control.c
+              worker/arena.c worker/message.c worker/sdk.c \
+              worker/sdk_kv.c worker/sdk_call.c worker/sdk_event.c \
+              worker/once.c worker/migrate.c scoreboard/faas_control.c \
+              scoreboard/faas_event.c scoreboard/faas_cron.c
 
 # databases and key-value in them (-lsqlite3); what everything in baas/ that
 # has to do with a function's data is built with
@@ -52,6 +55,18 @@ BAAS_STORE := baas/kv.c baas/kv_sqlite.c baas/process_mark.c baas/database.c \
               baas/database_guard.c baas/database_open.c \
               baas/database_once.c baas/database_outbox.c \
               baas/database_purge.c baas/database_migrate.c base/sha256.c
+
+# a Redis and key-value in it (-lhiredis)
+BAAS_REDIS := baas/redis.c baas/redis_cluster.c baas/redis_context.c \
+              baas/redis_link.c baas/redis_node.c baas/redis_reply.c \
+              baas/redis_resolve.c baas/redis_run.c baas/redis_sentinel.c \
+              baas/redis_sub.c baas/redis_tls.c baas/redis_tunnel.c \
+              baas/redis_url.c $(wildcard baas/kv_redis*.c)
+
+# what an instance has of them
+BAAS_SDK   := baas/baas.c baas/baas_conf.c baas/baas_error.c \
+              baas/baas_events.c baas/baas_once.c baas/call.c \
+              baas/call_http.c baas/client.c baas/wire.c
 
 # queues, timers and async calls in a database (-lsqlite3); queue.c has those
 # engines that a program is linked with
@@ -71,7 +86,7 @@ LIBS_wordcount     := -lm
 # Debian's packages: to build and to run, and to test
 PACKAGES := gcc libc6-dev make pkgconf nginx nginx-dev libfcgi-dev \
             libpcre2-dev libssl-dev libcmark-dev libturbojpeg0-dev \
-            libpng-dev curl
+            libpng-dev curl libsqlite3-dev libhiredis-dev
 PACKAGES_TEST := $(PACKAGES) libcmocka-dev python3 python3-pytest g++ \
             openssl procps util-linux
 
@@ -99,9 +114,13 @@ $(BUILD)/faas-supervisor: $(call objects,$(SUPERVISOR) $(SCOREBOARD))
 	$(Q)$(CC) $(LDFLAGS_) $(LDFLAGS) -o $@ $^ -lpcre2-8 -lcrypto
 
 # -rdynamic: the SDK's symbols are what functions are linked against at load
-$(BUILD)/faas-zygote: $(call objects,$(ZYGOTE))
+$(BUILD)/faas-zygote: $(call objects,$(ZYGOTE) $(BAAS_SDK) $(BAAS_STORE) \
+                          $(BAAS_REDIS))
 	$(call say,LD,$@)
-	$(Q)$(CC) $(LDFLAGS_) $(LDFLAGS) -rdynamic -o $@ $^ -lfcgi -ldl
+	$(Q)$(CC) $(LDFLAGS_) $(LDFLAGS) -rdynamic -o $@ $^ -lfcgi -lsqlite3 \
+	    -lhiredis -ldl \
+	    $(if $(wildcard baas/kv_redis.c),,-Wl,--defsym=kv_redis_create=0 \
+	        -Wl,--defsym=kv_redis_destroy=0)
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 

@@ -28,6 +28,7 @@
 #define BODY_LINGER_S  1
 
 
+static ssize_t body_read_held(faas_request_t *r, void *buf, size_t n);
 static int body_grow(char **body, size_t *size, size_t length);
 
 
@@ -41,6 +42,10 @@ faas_read(faas_request_t *r, void *buf, size_t n)
 
     if (n == 0) {
         return 0;
+    }
+
+    if (r->body_held) {
+        return body_read_held(r, buf, n);
     }
 
     in = r->fcgx.in;
@@ -83,6 +88,39 @@ faas_read(faas_request_t *r, void *buf, size_t n)
 }
 
 
+static ssize_t
+body_read_held(faas_request_t *r, void *buf, size_t n)
+{
+    size_t  left;
+
+    left = r->body_length - r->body_given;
+
+    if (n > left) {
+        n = left;
+    }
+
+    memcpy(buf, r->body + r->body_given, n);
+    r->body_given += n;
+
+    return (ssize_t) n;
+}
+
+
+int
+body_hold(faas_request_t *r, size_t max)
+{
+    size_t  n;
+
+    if (faas_body(r, max, &n) == NULL) {
+        return FAAS_ERROR;
+    }
+
+    r->body_held = 1;
+
+    return FAAS_OK;
+}
+
+
 const char *
 faas_body(faas_request_t *r, size_t max, size_t *n)
 {
@@ -91,6 +129,11 @@ faas_body(faas_request_t *r, size_t max, size_t *n)
     ssize_t   got;
 
     if (r->body) {
+
+        if (r->body_held && max && r->body_length > max) {
+            return NULL;
+        }
+
         *n = r->body_length;
         return r->body;
     }

@@ -25,6 +25,7 @@
 #include "fds.h"
 #include "init.h"
 #include "sandbox.h"
+#include "sdk.h"
 #include "template.h"
 #include "title.h"
 
@@ -36,7 +37,8 @@ enum {
     FD_CODE,
     FD_TEMPLATE,
     FD_REPORT,
-    FD_CHILDREN
+    FD_CHILDREN,
+    FD_MIGRATIONS                /* if there are any */
 };
 
 
@@ -53,6 +55,7 @@ typedef struct {
 static void init_take_descriptors(const message_in_t *start);
 static size_t init_groups(sandbox_t *sandbox, const char *text,
     size_t length);
+static void init_take_text(const message_in_t *start, size_t n);
 static void init_prepare(const message_in_t *start, init_t *init);
 static int init_signals(void);
 static void init_start_template(const message_in_t *start, init_t *init);
@@ -92,18 +95,24 @@ init_run(const message_in_t *start)
 static void
 init_take_descriptors(const message_in_t *start)
 {
-    int  fd[5];
+    int  fd[6], n;
 
+    n = 5;
     fd[FD_CHANNEL - FDS_FIRST] = start->fd[INIT_FD_CHANNEL];
     fd[FD_CODE - FDS_FIRST] = start->fd[INIT_FD_CODE];
     fd[FD_TEMPLATE - FDS_FIRST] = start->fd[INIT_FD_TEMPLATE];
     fd[FD_REPORT - FDS_FIRST] = start->fd[INIT_FD_REPORT];
     fd[FD_CHILDREN - FDS_FIRST] = family_open_children();
 
+    if (start->nfds > INIT_FD_MIGRATIONS) {
+        fd[FD_MIGRATIONS - FDS_FIRST] = start->fd[INIT_FD_MIGRATIONS];
+        n++;
+    }
+
     if (fd[FD_CHILDREN - FDS_FIRST] == -1
         || dup2(start->fd[INIT_FD_LOG], STDOUT_FILENO) == -1
         || dup2(start->fd[INIT_FD_LOG], STDERR_FILENO) == -1
-        || fds_keep(fd, 5) != FAAS_OK)
+        || fds_keep(fd, n) != FAAS_OK)
     {
         perror("faas: function init");
         _exit(1);
@@ -143,13 +152,43 @@ init_prepare(const message_in_t *start, init_t *init)
 
     n = init_groups(&sandbox, start->text, start->head.text_length);
 
-    if (environment_set(start->text + n, start->head.text_length - n)
+    init_take_text(start, n);
+
+    if (sandbox_enter(&sandbox, why, sizeof(why)) != FAAS_OK) {
+        errno = 0;
+        init_fail(&start->head, why);
+    }
+}
+
+
+/* the environment, up to an empty string, and what is of baas.h */
+
+static void
+init_take_text(const message_in_t *start, size_t n)
+{
+    char    why[256];
+    size_t  end, length;
+
+    length = start->head.text_length;
+
+    for (end = n; end < length && start->text[end] != '\0'; end++) {
+        end += strlen(start->text + end);
+    }
+
+    if (environment_set(start->text + n, (end < length ? end : length) - n)
         != FAAS_OK)
     {
         init_fail(&start->head, "environment");
     }
 
-    if (sandbox_enter(&sandbox, why, sizeof(why)) != FAAS_OK) {
+    /* behind the zero that ends it */
+
+    end++;
+
+    if (end < length
+        && sdk_configure(start->text + end, length - end, why, sizeof(why))
+           != FAAS_OK)
+    {
         errno = 0;
         init_fail(&start->head, why);
     }
@@ -262,6 +301,8 @@ init_start_template(const message_in_t *start, init_t *init)
     template.fd[TEMPLATE_FD_CHANNEL] = FD_TEMPLATE;
     template.fd[TEMPLATE_FD_REPORT] = FD_REPORT;
     template.fd[TEMPLATE_FD_CODE] = FD_CODE;
+    template.fd[TEMPLATE_FD_MIGRATIONS] = start->nfds > INIT_FD_MIGRATIONS
+                                          ? FD_MIGRATIONS : -1;
 
     init_pid = getpid();
     init->template = fork();
@@ -288,6 +329,10 @@ init_start_template(const message_in_t *start, init_t *init)
     (void) close(FD_CODE);
     (void) close(FD_TEMPLATE);
     (void) close(FD_REPORT);
+
+    if (start->nfds > INIT_FD_MIGRATIONS) {
+        (void) close(FD_MIGRATIONS);
+    }
 
     memset(&message, 0, sizeof(message_t));
     message.type = MESSAGE_TEMPLATE;

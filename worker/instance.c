@@ -42,9 +42,11 @@
 #include "faas_page.h"
 #include "faas_scoreboard.h"
 #include "instance.h"
+#include "once.h"
 #include "output.h"
 #include "request.h"
 #include "sandbox.h"
+#include "sdk.h"
 #include "title.h"
 
 
@@ -70,6 +72,7 @@ typedef struct {
                                               the turn is over */
     nfds_t                    npoll;
     nfds_t                    poll_size;
+    unsigned                  once:1;      /* exactly_once */
     unsigned                  retired:1;   /* RETIRED is told */
     unsigned                  free:1;      /* FREE is to be told */
     faas_request_t            request;
@@ -103,7 +106,7 @@ static volatile sig_atomic_t  instance_terminate;
 static int                    instance_wake = -1;
 
 /* 1 in the instance, 0 in every fork of it */
-static volatile int          *instance_is_self;
+static volatile int          *instance_self;
 
 
 void
@@ -112,6 +115,7 @@ instance_run(const instance_t *conf)
     static instance_loop_t  loop;
 
     loop.conf = conf;
+    loop.once = sdk_is_once();
 
     instance_prepare(conf, &loop);
     instance_after_fork(conf);
@@ -170,10 +174,17 @@ instance_mark(void)
         return FAAS_ERROR;
     }
 
-    instance_is_self = page;
-    *instance_is_self = 1;
+    instance_self = page;
+    *instance_self = 1;
 
     return FAAS_OK;
+}
+
+
+int
+instance_is_self(void)
+{
+    return *instance_self;
 }
 
 
@@ -314,7 +325,7 @@ instance_term(int signo)
 
     /* a child that the function forked has this handler, but no loop */
 
-    if (!*instance_is_self) {
+    if (!*instance_self) {
         (void) signal(signo, SIG_DFL);
         (void) raise(signo);
         return;
@@ -472,9 +483,10 @@ instance_serve(instance_loop_t *loop, struct pollfd *connection)
     atomic_store_explicit(&page->begun_ns, now_ns, memory_order_relaxed);
     atomic_store_explicit(&page->begun, ++loop->begun, memory_order_release);
 
-    rc = loop->conf->descriptor->handler(r);
+    rc = loop->once ? once_run(r, loop->conf->descriptor->handler)
+                    : loop->conf->descriptor->handler(r);
 
-    if (!*instance_is_self) {
+    if (!*instance_self) {
         faas_log(r, "faas: the handler returned in a child that it forked, "
                  "the child ends");
         _exit(1);
@@ -483,6 +495,10 @@ instance_serve(instance_loop_t *loop, struct pollfd *connection)
     atomic_store_explicit(&page->ended_ns, instance_now_ns(),
                           memory_order_relaxed);
     atomic_store_explicit(&page->ended, loop->begun, memory_order_release);
+
+    if (r->baas) {
+        sdk_end(r);
+    }
 
     rc = request_finish(r, rc);
 

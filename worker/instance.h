@@ -33,5 +33,8 @@ typedef struct {
 /* in the new process: never returns */
 void instance_run(const instance_t *instance) __attribute__((noreturn));
 
+/* 0 in a child that the function forked: it has no business here */
+int instance_is_self(void);
+
 
 #endif /* INSTANCE_H_INCLUDED */

@@ -78,6 +78,10 @@ request_start(faas_request_t *r, uint64_t now_ns, uint32_t timeout_ms)
     r->taken = 0;
     r->body = NULL;
     r->body_length = 0;
+    r->body_given = 0;
+    r->body_held = 0;
+    r->baas = NULL;
+    r->event = NULL;
     r->reading = 0;
     r->body_lost = 0;
 

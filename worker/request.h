@@ -22,6 +22,7 @@
 #include <stdint.h>
 
 #include "arena.h"
+#include "baas.h"
 #include "faas.h"
 #include "pairs.h"
 
@@ -36,9 +37,13 @@ typedef struct {
 } response_header_t;
 
 
+/* bytes of a body that are gathered before the headers go out */
+#define RESPONSE_GATHER  65536
+
+
 /*
- * The answer.  Up to RESPONSE_GATHER bytes of the body are gathered; beyond
- * it, and by faas_flush(), the headers go out, and no header can change.
+ * The answer.  Up to `limit` bytes of the body are gathered; beyond it, and by
+ * faas_flush(), the headers go out, and no header can change.
  */
 
 typedef struct {
@@ -50,12 +55,20 @@ typedef struct {
                                               the next request if small */
     size_t                    length;
     size_t                    size;
+    size_t                    limit;       /* RESPONSE_GATHER, unless held */
     uint64_t                  counted;     /* HEAD: bytes not gathered */
     int                       status;      /* 0: not set */
     int                       head;        /* 1: the request is a HEAD */
     unsigned                  sent:1;      /* the headers are out */
     unsigned                  lost:1;      /* the connection is */
+    unsigned                  held:1;      /* nothing goes out before the
+                                              handler's end */
+    unsigned                  over:1;      /* held, and more than limit */
 } response_t;
+
+
+/* what sdk_event.c knows of the request's event */
+typedef struct sdk_event_s  sdk_event_t;
 
 
 struct faas_request_s {
@@ -78,10 +91,15 @@ struct faas_request_s {
     size_t                    body_length;
     unsigned                  unknown:1;   /* there may be one, of a length
                                               that is known at its end */
+    size_t                    body_given;  /* by faas_read() out of body */
     unsigned                  reading:1;   /* some of it was read */
+    unsigned                  body_held:1; /* faas_read() reads from body */
     unsigned                  body_lost:1; /* ended before its end */
 
     response_t                response;
+
+    baas_t                   *baas;        /* used by this request, or NULL */
+    sdk_event_t              *event;       /* asked for, or NULL */
 };
 
 
@@ -120,6 +138,13 @@ int body_drain(faas_request_t *r);
 void body_free(faas_request_t *r);
 
 /*
+ * Takes all of it in, so that faas_read() and faas_body() both find the whole
+ * whatever was read before them: FAAS_OK; FAAS_ERROR: it is longer than max,
+ * or cannot be had.
+ */
+int body_hold(faas_request_t *r, size_t max);
+
+/*
  * response.c: completes the answer with the handler's result, all but
  * END_REQUEST.  FAAS_OK; FAAS_ERROR: cut the connection, so that nobody takes
  * what was sent for the whole.
@@ -127,6 +152,13 @@ void body_free(faas_request_t *r);
 void response_start(faas_request_t *r);
 int response_finish(faas_request_t *r, int result);
 void response_free(faas_request_t *r);
+
+/* forgets what is gathered: another answer takes its place */
+void response_clear(faas_request_t *r);
+
+/* holds all of it back until response_finish(): up to limit bytes, a power of
+   two and RESPONSE_GATHER at least; beyond, faas_write() fails */
+void response_hold(faas_request_t *r, size_t limit);
 
 
 #endif /* REQUEST_H_INCLUDED */

@@ -22,9 +22,8 @@
 
 #include "faas_scoreboard.h"
 #include "request.h"
+#include "sdk.h"
 
-
-#define RESPONSE_GATHER  65536
 
 /* fits libfcgi's stream with the record that holds it and those of the end */
 #define RESPONSE_SMALL   8000
@@ -78,8 +77,31 @@ response_start(faas_request_t *r)
     response->counted = 0;
     response->status = 0;
     response->head = r->method && strcmp(r->method, "HEAD") == 0;
+    response->limit = RESPONSE_GATHER;
     response->sent = 0;
     response->lost = 0;
+    response->held = 0;
+    response->over = 0;
+}
+
+
+void
+response_hold(faas_request_t *r, size_t limit)
+{
+    r->response.limit = limit;
+    r->response.held = 1;
+}
+
+
+void
+response_clear(faas_request_t *r)
+{
+    r->response.headers = 0;
+    r->response.headers_size = 0;
+    r->response.length = 0;
+    r->response.counted = 0;
+    r->response.status = 0;
+    r->response.over = 0;
 }
 
 
@@ -289,7 +311,13 @@ faas_write(faas_request_t *r, const void *data, size_t n)
         return FAAS_OK;
     }
 
-    if (n > RESPONSE_GATHER - response->length) {
+    if (n > response->limit - response->length) {
+
+        if (response->held) {
+            response->over = 1;
+            return FAAS_ETOOLARGE;
+        }
+
         return response_send(r, data, n);
     }
 
@@ -392,7 +420,7 @@ response_reserve(faas_request_t *r, size_t n)
     }
 
     for (size = response->size ? response->size : 4096;
-         size - response->length < n && size < RESPONSE_GATHER;
+         size - response->length < n && size < response->limit;
          size *= 2)
     {
         /* void */
@@ -417,6 +445,10 @@ faas_flush(faas_request_t *r)
 
     if (r->response.lost) {
         return FAAS_ERROR;
+    }
+
+    if (r->response.held) {
+        return FAAS_OK;
     }
 
     if (response_send(r, NULL, 0) != FAAS_OK) {
@@ -474,6 +506,10 @@ response_finish(faas_request_t *r, int result)
         }
     }
 
+    if (r->event && sdk_event_answer(r) != FAAS_OK) {
+        return FAAS_ERROR;
+    }
+
     head = NULL;
     n = 0;
     length = response_has_body(r) ? response->length : 0;
@@ -510,10 +546,7 @@ response_fail(faas_request_t *r)
 {
     static const char  text[] = "the function failed\n";
 
-    r->response.headers = 0;
-    r->response.headers_size = 0;
-    r->response.length = 0;
-    r->response.counted = 0;
+    response_clear(r);
     r->response.status = 500;
 
     if (response_add(r, "Faas-Error", "handled") != FAAS_OK) {

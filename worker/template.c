@@ -18,7 +18,9 @@
 #include "fds.h"
 #include "hugepages.h"
 #include "instance.h"
+#include "migrate.h"
 #include "sandbox.h"
+#include "sdk.h"
 #include "sibling.h"
 #include "template.h"
 #include "title.h"
@@ -29,13 +31,15 @@
 enum {
     FD_CHANNEL = FDS_FIRST,
     FD_REPORT,
-    FD_CODE
+    FD_CODE,
+    FD_MIGRATIONS                /* if there are any */
 };
 
 
 static void template_prepare(template_t *template);
 static int template_signals(void);
 static void template_sigpipe(int signo);
+static void template_migrate(const template_t *template);
 static void template_load(template_t *template, faas_descriptor_t *descriptor);
 static const void *template_find(const template_t *template, void *handle,
     size_t *space);
@@ -80,6 +84,10 @@ template_run(template_t *template)
 
     template_limit_time(template);
 
+    if (template->fd[TEMPLATE_FD_MIGRATIONS] != -1) {
+        template_migrate(template);
+    }
+
     template_load(template, &descriptor);
     template_init(template, &descriptor);
     template_check_threads(template);
@@ -102,9 +110,14 @@ template_run(template_t *template)
 static void
 template_prepare(template_t *template)
 {
+    int  n;
+
+    n = template->fd[TEMPLATE_FD_MIGRATIONS] == -1 ? TEMPLATE_FD_MIGRATIONS
+                                                   : TEMPLATE_FDS;
+
     /* without a session of its own a signal to it would reach the init */
 
-    if (fds_keep(template->fd, TEMPLATE_FDS) != FAAS_OK || setsid() == -1) {
+    if (fds_keep(template->fd, n) != FAAS_OK || setsid() == -1) {
         perror("faas: template");
         _exit(1);
     }
@@ -168,6 +181,29 @@ static void
 template_sigpipe(int signo)
 {
     (void) signo;
+}
+
+
+static void
+template_migrate(const template_t *template)
+{
+    char         why[MIGRATE_WHY];
+    size_t       n;
+    const char  *conf;
+
+    conf = sdk_conf(&n);
+
+    if (conf == NULL) {
+        template_fail(template, "has migrations, but no backend services");
+    }
+
+    if (migrate(FD_MIGRATIONS, conf, n, template->start->init_timeout_ms, why)
+        != FAAS_OK)
+    {
+        template_fail(template, "%s", why);
+    }
+
+    (void) close(FD_MIGRATIONS);
 }
 
 

@@ -1,8 +1,8 @@
 
 /*
  * The template: a function's code loaded, its init() done, one for each
- * version, and forked for each instance.  Its life: load, check, init,
- * selftest, LOADED; then it serves FORK until its channel ends.
+ * version, and forked for each instance.  Its life: migrations, load, check,
+ * init, selftest, LOADED; then it serves FORK until its channel ends.
  *
  * An instance is made by a clone with CLONE_PARENT: it is the init's child,
  * so no user code ever sees its wait status.
@@ -23,6 +23,7 @@ enum {
     TEMPLATE_FD_CHANNEL = 0,
     TEMPLATE_FD_REPORT,
     TEMPLATE_FD_CODE,
+    TEMPLATE_FD_MIGRATIONS,  /* -1: there are none */
     TEMPLATE_FDS
 };
 

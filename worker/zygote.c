@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -108,10 +109,11 @@ zygote_prepare(zygote_t *zygote)
 
     /*
      * What every function needs is mapped and relocated (the link is -z now),
-     * and libfcgi is set up, before the first fork
+     * and libfcgi and SQLite are set up, before the first fork; no database is
+     * open, nor any connection
      */
 
-    if (FCGX_Init() != 0) {
+    if (FCGX_Init() != 0 || sqlite3_initialize() != SQLITE_OK) {
         return FAAS_ERROR;
     }
 
@@ -160,7 +162,8 @@ zygote_read_channel(zygote_t *zygote)
         return FAAS_DONE;
     }
 
-    if (in.head.type == MESSAGE_START && in.nfds == INIT_FDS) {
+    if (in.head.type == MESSAGE_START && in.nfds >= INIT_FDS
+        && in.nfds <= INIT_FDS_MOST) {
         zygote_start(zygote, &in);
         rc = FAAS_OK;
 

@@ -1,5 +1,5 @@
 
-/* objects: worker/request.c worker/pairs.c worker/body.c worker/response.c worker/output.c worker/arena.c worker/environment.c */
+/* objects: worker/request.c worker/pairs.c worker/body.c worker/response.c worker/output.c worker/arena.c worker/environment.c worker/sdk_event.c */
 /* libs: -lfcgi */
 
 /*
