@@ -34,6 +34,9 @@ SUPERVISOR := worker/main.c worker/keeper.c worker/keeper_packet.c \
               worker/memory.c worker/slot.c worker/place.c \
               worker/journal.c worker/routes.c worker/settings.c \
               worker/settings_descriptor.c worker/settings_list.c \
+              worker/settings_event.c worker/migrations.c worker/platform.c \
+              worker/user.c worker/data.c worker/service.c worker/text.c \
+              worker/events_link.c worker/tenders.c worker/beside.c \
               worker/backoff.c base/loop.c \
               base/log.c worker/deposit.c worker/policy.c worker/watch.c \
               worker/store.c worker/elf_check.c worker/elf_dynamic.c \
@@ -77,6 +80,12 @@ BAAS_QUEUE := baas/queue.c baas/queue_sqlite.c baas/queue_sqlite_calls.c \
               baas/queue_sqlite_schema.c baas/queue_sqlite_settle.c \
               baas/queue_sqlite_timers.c
 
+# queues, async calls and timers to calls of functions
+EVENTS     := $(wildcard baas/events*.c) $(BAAS_QUEUE) $(BAAS_REDIS) \
+              $(wildcard baas/queue_redis*.c) baas/kv.c baas/wire.c \
+              base/sha256.c base/loop.c base/log.c scoreboard/faas_event.c \
+              scoreboard/faas_cron.c scoreboard/faas_control.c
+
 # one function for each file; what it needs from pkg-config
 EXAMPLES           := $(patsubst examples/%.c,%,$(wildcard examples/*.c))
 PACKAGES_markdown  := libcmark
@@ -86,7 +95,8 @@ LIBS_wordcount     := -lm
 # Debian's packages: to build and to run, and to test
 PACKAGES := gcc libc6-dev make pkgconf nginx nginx-dev libfcgi-dev \
             libpcre2-dev libssl-dev libcmark-dev libturbojpeg0-dev \
-            libpng-dev curl libsqlite3-dev libhiredis-dev
+            libpng-dev curl libsqlite3-dev libhiredis-dev \
+            libcurl4-openssl-dev
 PACKAGES_TEST := $(PACKAGES) libcmocka-dev python3 python3-pytest g++ \
             openssl procps util-linux
 
@@ -95,7 +105,7 @@ objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
 .PHONY: all
 all: $(BUILD)/ngx_http_faas_module.so $(BUILD)/faas-supervisor \
-     $(BUILD)/faas-zygote examples
+     $(BUILD)/faas-zygote $(BUILD)/faas-events examples
 
 
 # -- programs -----------------------------------------------------------------
@@ -121,6 +131,11 @@ $(BUILD)/faas-zygote: $(call objects,$(ZYGOTE) $(BAAS_SDK) $(BAAS_STORE) \
 	    -lhiredis -ldl \
 	    $(if $(wildcard baas/kv_redis.c),,-Wl,--defsym=kv_redis_create=0 \
 	        -Wl,--defsym=kv_redis_destroy=0)
+
+$(BUILD)/faas-events: $(call objects,$(EVENTS))
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS_) $(LDFLAGS) -o $@ $^ -lcurl -lsqlite3 -lhiredis \
+	    -lcrypto -ldl
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 

@@ -4,12 +4,15 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <stdio.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "board.h"
+#include "data.h"
 #include "deposit.h"
 #include "faas_control.h"
 #include "journal.h"
@@ -30,7 +33,8 @@ board_directories(void)
     group = geteuid() == 0 ? supervisor.settings->group : SETTINGS_UNSET;
 
     if (board_directory("slots", group >= 0 ? 0750 : 0700, group) == -1
-        || board_directory("log", 0750, SETTINGS_UNSET) == -1)
+        || board_directory("log", 0750, SETTINGS_UNSET) == -1
+        || data_init() == -1)
     {
         return -1;
     }
@@ -186,6 +190,7 @@ board_create(void)
     supervisor.board = p;
     supervisor.board_fd = fd;
     atomic_store(&supervisor.board->started_at, (uint64_t) time(NULL));
+    board_token(supervisor.board->events_token);
 
     if (deposit_put(fd, "board") == -1) {
         supervisor_error(errno, "the keeper did not take the scoreboard");
@@ -266,4 +271,24 @@ board_eventfds(void)
     }
 
     return 0;
+}
+
+
+/* without randomness there is none, and who has it is not believed */
+
+void
+board_token(char *token)
+{
+    size_t         i;
+    unsigned char  bytes[16];
+
+    memset(token, 0, BOARD_TOKEN_SIZE);
+
+    if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t) sizeof(bytes)) {
+        return;
+    }
+
+    for (i = 0; i < sizeof(bytes); i++) {
+        (void) snprintf(token + i * 2, 3, "%02x", bytes[i]);
+    }
 }

@@ -25,11 +25,10 @@ static void deploy_changed(const char *file);
 static void deploy_refused(const char *file, const char *why);
 static void deploy_removed(const char *file);
 static void deploy_remove(function_t *f, const char *label);
-static void deploy_version(const char *name, const char *label,
-    const char *sha256);
 static function_t *deploy_function(const char *name);
 static void deploy_cancel(function_t *f, const char *label);
-static uid_t deploy_deployer(void);
+static void deploy_sql(const char *file);
+static void deploy_migrate(void *data);
 static int deploy_keep(const char *sha256, void *data);
 
 
@@ -95,6 +94,13 @@ deploy_stop(void)
 
     free(deploy.path);
     deploy.path = NULL;
+}
+
+
+int
+deploy_directory(void)
+{
+    return supervisor.watch != NULL ? watch_directory(supervisor.watch) : -1;
 }
 
 
@@ -196,7 +202,7 @@ deploy_looked(void)
             }
         }
 
-        if (f->seen != deploy.seen) {
+        if (f->seen != deploy.seen && !f->platform) {
             deploy_remove(f, "");
         }
     }
@@ -219,7 +225,13 @@ deploy_event(void *data, watch_event_e event, const char *file,
     switch (event) {
 
     case WATCH_CHANGED:
-        deploy_changed(file);
+        if (strcmp(file + strlen(file) - 4, ".sql") == 0) {
+            deploy_sql(file);
+
+        } else {
+            deploy_changed(file);
+        }
+
         break;
 
     case WATCH_REMOVED:
@@ -229,6 +241,42 @@ deploy_event(void *data, watch_event_e event, const char *file,
     case WATCH_REFUSED:
         deploy_refused(file, why);
         break;
+    }
+}
+
+
+/*
+ * A migration is of use to what runs when it is new: at the end of this turn,
+ * since the function's file may have come with it.  One that is gone changes
+ * nothing: what was applied, was.
+ */
+
+static void
+deploy_sql(const char *file)
+{
+    char         name[FAAS_NAME_SIZE], database[FAAS_NAME_SIZE];
+    unsigned     number;
+    function_t  *f;
+
+    if (watch_parse_sql(file, name, database, &number) == -1) {
+        return;
+    }
+
+    f = function_find(name);
+
+    if (f != NULL) {
+        f->migrate.handler = deploy_migrate;
+        f->migrate.data = f;
+        loop_post(&f->migrate);
+    }
+}
+
+
+static void
+deploy_migrate(void *data)
+{
+    if (deploy_directory() != -1 && !supervisor.draining) {
+        version_migrate(data);
     }
 }
 
@@ -308,7 +356,7 @@ deploy_refused(const char *file, const char *why)
 }
 
 
-static void
+void
 deploy_version(const char *name, const char *label, const char *sha256)
 {
     version_t   *v;
@@ -452,7 +500,7 @@ deploy_sweep(void)
 }
 
 
-static uid_t
+uid_t
 deploy_deployer(void)
 {
     struct passwd  *pw;

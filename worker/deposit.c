@@ -21,6 +21,7 @@ typedef struct {
 
 static int deposit_send(keeper_type_e type, const char *key, int fd);
 static int deposit_compare(const void *one, const void *two);
+static deposit_t *deposit_any(const char *prefix, unsigned *number);
 
 
 static struct {
@@ -127,7 +128,32 @@ deposit_compare(const void *one, const void *two)
 int
 deposit_take_any(const char *prefix, unsigned *number)
 {
-    int     fd;
+    int         fd;
+    deposit_t  *d;
+
+    d = deposit_any(prefix, number);
+
+    if (d == NULL) {
+        return -1;
+    }
+
+    fd = d->fd;
+    d->fd = -1;
+
+    return fd;
+}
+
+
+int
+deposit_has_any(const char *prefix, unsigned *number)
+{
+    return deposit_any(prefix, number) != NULL;
+}
+
+
+static deposit_t *
+deposit_any(const char *prefix, unsigned *number)
+{
     size_t  i, n;
 
     n = strlen(prefix);
@@ -136,14 +162,12 @@ deposit_take_any(const char *prefix, unsigned *number)
         if (deposits.list[i].fd != -1
             && strncmp(deposits.list[i].key, prefix, n) == 0)
         {
-            fd = deposits.list[i].fd;
-            deposits.list[i].fd = -1;
             *number = (unsigned) strtoul(deposits.list[i].key + n, NULL, 10);
-            return fd;
+            return &deposits.list[i];
         }
     }
 
-    return -1;
+    return NULL;
 }
 
 

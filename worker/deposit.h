@@ -30,6 +30,10 @@ void deposit_remove(const char *format, ...)
    follows the prefix as a number; -1 when there is none left */
 int deposit_take_any(const char *prefix, unsigned *number);
 
+/* is there one that nobody took whose key begins with prefix?  0, or 1 with
+   what follows the prefix as a number */
+int deposit_has_any(const char *prefix, unsigned *number);
+
 /* removes and closes what nobody took: leftovers of a crash */
 void deposit_settle(void);
 

@@ -4,10 +4,12 @@
 
 #include "deploy.h"
 #include "drain.h"
+#include "events_link.h"
 #include "instance_end.h"
 #include "keeper.h"
 #include "lineage.h"
 #include "log.h"
+#include "service.h"
 #include "supervisor.h"
 #include "zygote_link.h"
 
@@ -101,6 +103,7 @@ drain_step(void *data)
             }
         }
 
+        left += service_end_all(loop_now_ms() >= drain.until_ms);
         left += !zygote_link_end(loop_now_ms() >= drain.until_ms);
 
         if (left == 0 || loop_now_ms() >= drain.until_ms + 100) {
@@ -138,6 +141,7 @@ drain_end(void)
     }
 
     (void) unlink("control");
+    (void) unlink(EVENTS_LINK_SOCKET);
     atomic_store(&supervisor.board->supervisor_pid, 0);
 
     log_line(LOG_NOTICE, 0, "the host has ended");

@@ -3,12 +3,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
+#include "board.h"
 #include "claims.h"
+#include "data.h"
+#include "events_link.h"
 #include "function.h"
 #include "log.h"
 #include "pool.h"
+#include "tenders.h"
 #include "version.h"
 
 
@@ -16,7 +19,7 @@ static function_t *function_attach(uint32_t index, const char *name);
 static void function_decide(void *data);
 static void function_timer(void *data);
 static void function_release(void *data);
-static void function_token(faas_function_t *sh);
+static void function_once(const function_t *f, const settings_descriptor_t *d);
 
 
 function_t  *function_list;
@@ -95,7 +98,7 @@ function_create(const char *name)
     atomic_store(&sh->deploys, 0);
     atomic_store(&sh->kick, 0);
     faas_text_write(&sh->last_error, "", 0);
-    function_token(sh);
+    board_token(sh->token);
     atomic_fetch_add(&sh->generation, 1);
 
     f = function_attach(i, name);
@@ -110,6 +113,7 @@ function_create(const char *name)
     atomic_store(&sh->state, FAAS_FUNCTION_LOADING);
     claims_save();
     claims_changed();
+    events_link_changed();
 
     return f;
 }
@@ -143,6 +147,8 @@ function_attach(uint32_t index, const char *name)
     f->index = index;
     f->sh = faas_scoreboard_function(supervisor.board, index);
     (void) snprintf(f->name, sizeof(f->name), "%s", name);
+
+    f->platform = name[0] == '_';
 
     f->decide.handler = function_decide;
     f->decide.data = f;
@@ -216,6 +222,7 @@ function_release(void *data)
 
     loop_withdraw(&f->decide);
     loop_withdraw(&f->release);
+    loop_withdraw(&f->migrate);
     loop_disarm(&f->timer);
     journal_file_close(&f->journal);
 
@@ -229,6 +236,8 @@ function_release(void *data)
 
     claims_save();
     claims_changed();
+    events_link_changed();
+    tenders_changed();
 }
 
 
@@ -241,6 +250,8 @@ function_state(function_t *f, faas_function_state_e state)
 
     atomic_store(&f->sh->state, state);
     claims_changed();
+    events_link_changed();
+    tenders_changed();
     function_wake(f);
 }
 
@@ -250,6 +261,7 @@ function_limits(function_t *f)
 {
     char                          note[SETTINGS_WHY_SIZE];
     faas_limits_t                 l;
+    const settings_function_t    *all;
     const settings_descriptor_t  *d;
 
     d = NULL;
@@ -263,17 +275,64 @@ function_limits(function_t *f)
         d = &f->current->descriptor;
     }
 
-    settings_limits(&l, function_conf(f), supervisor.settings->ceilings, d,
-                    supervisor.cores, note);
+    all = f->platform ? NULL : supervisor.settings->ceilings;
+
+    settings_limits(&l, function_conf(f), all, d, supervisor.cores, note);
 
     if (note[0] != '\0') {
         log_line(LOG_NOTICE, 0, "function \"%s\": %s", f->name, note);
     }
 
+    if (settings_number(function_conf(f), all, SETTINGS_EXACTLY_ONCE)) {
+        function_once(f, d);
+    }
+
+    events_link_changed();
+
     if (memcmp(&l, &f->limits, sizeof(faas_limits_t)) != 0) {
         f->limits = l;
         faas_limits_write(f->sh, &l);
     }
+}
+
+
+/* says which batches are none */
+
+static void
+function_once(const function_t *f, const settings_descriptor_t *d)
+{
+    char                   *line;
+    const char             *p;
+    const settings_list_t  *list;
+
+    list = settings_consume(function_conf(f), d);
+
+    for (p = settings_next(list, NULL); p != NULL; p = settings_next(list, p))
+    {
+        line = loop_alloc(strlen(p) + 1);
+
+        if (settings_consume_once(p, line)) {
+            log_line(LOG_NOTICE, 0, "function \"%s\": \"consume %s\" with "
+                     "exactly_once takes one message at a time", f->name, p);
+        }
+
+        free(line);
+    }
+}
+
+
+int
+function_data(function_t *f, const user_t *user, char *why)
+{
+    if (data_function(f->name, user, why) == -1) {
+        return -1;
+    }
+
+    f->user = *user;
+    f->has_data = 1;
+    tenders_changed();
+
+    return 0;
 }
 
 
@@ -335,21 +394,4 @@ static void
 function_timer(void *data)
 {
     pool_changed(data);
-}
-
-
-static void
-function_token(faas_function_t *sh)
-{
-    size_t         i;
-    unsigned char  bytes[16];
-
-    if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes)) {
-        memset(sh->token, 0, sizeof(sh->token));
-        return;
-    }
-
-    for (i = 0; i < sizeof(bytes); i++) {
-        (void) snprintf(sh->token + i * 2, 3, "%02x", bytes[i]);
-    }
 }

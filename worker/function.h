@@ -17,6 +17,7 @@
 #include "journal.h"
 #include "policy.h"
 #include "supervisor.h"
+#include "user.h"
 
 
 #define FUNCTION_REFUSED  16
@@ -32,13 +33,20 @@ struct function_s {
     char                      name[FAAS_NAME_SIZE];
     uint64_t                  order;         /* of routes' claims: smaller is
                                                 older */
+    int                       platform;      /* 1: _NAME, ours: from beside
+                                                the supervisor */
     int                       present;       /* 1: NAME.so is there */
     uint64_t                  seen;          /* deploy.c: the look that saw
                                                 a file of it */
+    loop_job_t                migrate;       /* deploy.c */
     loop_job_t                release;       /* frees it, at a turn's end */
     uint64_t                  refused[FUNCTION_REFUSED];    /* hashes of
                                                 routes that were refused, so
                                                 that each is told once */
+
+    /* whose data/NAME is, when that is there */
+    user_t                    user;
+    int                       has_data;
 
     version_t                *versions;      /* all of it, newest first */
     version_t                *current;       /* serves, NULL: none */
@@ -89,6 +97,10 @@ void function_unserved(function_t *f);
 
 /* the one setter of its state; wakes who waits */
 void function_state(function_t *f, faas_function_state_e state);
+
+/* makes data/NAME for whom the function runs as; 0, or -1 with a line in
+   why[SETTINGS_WHY_SIZE] */
+int function_data(function_t *f, const user_t *user, char *why);
 
 /* computes the limits anew from configuration and current descriptor */
 void function_limits(function_t *f);

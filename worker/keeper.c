@@ -40,6 +40,7 @@ static int keeper_lock(const char *state);
 static int keeper_living(void);
 static void keeper_answer(const char *text, const char *subject, int error);
 static int keeper_start(const char *state);
+static void keeper_clean(void);
 static void keeper_child(const char *state, int channel);
 static int keeper_give(void);
 static void keeper_serve(void);
@@ -313,7 +314,7 @@ keeper_start(const char *state)
             && (WEXITSTATUS(status) == KEEPER_ENDED
                 || WEXITSTATUS(status) == KEEPER_BAD_START))
         {
-            (void) unlinkat(keeper.lock, "control", 0);
+            keeper_clean();
             return WEXITSTATUS(status) == KEEPER_ENDED ? 0 : 1;
         }
 
@@ -327,7 +328,7 @@ keeper_start(const char *state)
         }
 
         if (keeper.ending) {
-            (void) unlinkat(keeper.lock, "control", 0);
+            keeper_clean();
             return 0;
         }
 
@@ -340,6 +341,16 @@ keeper_start(const char *state)
             nanosleep(&pause, NULL);
         }
     }
+}
+
+
+/* what nobody answers any more */
+
+static void
+keeper_clean(void)
+{
+    (void) unlinkat(keeper.lock, "control", 0);
+    (void) unlinkat(keeper.lock, "baas.sock", 0);
 }
 
 

@@ -15,11 +15,15 @@
  * Keys in use:
  *
  *   config, ready, program       what nginx gave, the zygote's executable
+ *   program/NAME                 those of faas-events and faas-tender
  *   board, event, worker/W       the scoreboard and the eventfds
  *   control, lifeline/N          the control listener, attached masters
  *   zygote, zygote-pid           the zygote's channel and pidfd
+ *   events, events-pid           those of the events process
+ *   tender/U, tender/U-pid       those of the tender of uid U
+ *   baas                         the listening socket baas.sock
  *   v/V/init, v/V/template, v/V/report, v/V/log-read, v/V/log-write,
- *   v/V/descriptor               of version V
+ *   v/V/descriptor, v/V/migrations   of version V
  *   s/S/listen, s/S/log-read, s/S/log-write, p/S
  *                                of slot S; p/S is its page
  *

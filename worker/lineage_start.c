@@ -1,26 +1,27 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
-#include <pwd.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "data.h"
 #include "deposit.h"
 #include "init.h"
 #include "lineage.h"
 #include "lineage_read.h"
 #include "log.h"
-#include "sandbox.h"
 #include "store.h"
+#include "text.h"
 #include "zygote_link.h"
 
 
-#define LINEAGE_GROUPS       SANDBOX_GROUPS
-#define LINEAGE_GROUPS_SIZE  (LINEAGE_GROUPS * sizeof("4294967295"))
+/* what migrations get over init_timeout: a table may be large */
+#define LINEAGE_MIGRATE_MS   (10 * 60 * 1000)
+
+/* bytes of MESSAGE_TEXT that an environment gets */
+#define LINEAGE_ENVIRONMENT  (64 * 1024)
 
 
 /* the far ends of a lineage's channels, until they are sent */
@@ -37,18 +38,23 @@ static int lineage_start_channel(version_t *v, const char *name,
     loop_event_t *e, void (*handler)(void *data, uint32_t events), int *far);
 static int lineage_start_send(version_t *v, const lineage_start_t *ends,
     char *why);
-static int lineage_start_user(const function_t *f, uint32_t *uid,
-    uint32_t *gid, char *groups, char *why);
-static void lineage_start_groups(const struct passwd *pw, char *groups);
-static void lineage_start_warn(const char *name, uint32_t uid);
-static char *lineage_start_text(const function_t *f, const char *groups,
-    size_t *length);
+static int lineage_start_data(function_t *f, user_t *user, char *why);
+static void lineage_start_text(text_t *t, const function_t *f,
+    const user_t *user);
+static void lineage_start_environment(text_t *t, const function_t *f,
+    const settings_function_t *conf, const settings_function_t *all);
+static void lineage_start_services(text_t *t, const function_t *f,
+    const settings_function_t *conf, const settings_function_t *all);
+static void lineage_start_shares(text_t *t, const settings_function_t *conf,
+    const settings_function_t *but);
+static const char *lineage_start_share(const settings_function_t *conf,
+    const char *share);
 
 
 int
 lineage_start(version_t *v, char *why)
 {
-    int             rc;
+    int              rc;
     lineage_start_t  ends;
 
     ends.code = store_get(supervisor.store, v->sh->sha256);
@@ -67,6 +73,14 @@ lineage_start(version_t *v, char *why)
         rc = errno == ENOENT ? FAAS_ERROR : FAAS_AGAIN;
         goto done;
     }
+
+    rc = version_gather(v, why);
+
+    if (rc != FAAS_OK) {
+        goto done;
+    }
+
+    rc = FAAS_AGAIN;
 
     if (v->journal.event.fd == -1) {
 
@@ -173,17 +187,20 @@ lineage_start_channel(version_t *v, const char *name, loop_event_t *e,
 static int
 lineage_start_send(version_t *v, const lineage_start_t *ends, char *why)
 {
-    int         fd[INIT_FDS], rc;
-    char       *text, groups[LINEAGE_GROUPS_SIZE];
-    size_t      length;
-    message_t   m;
+    int        fd[INIT_FDS_MOST], rc;
+    text_t     text;
+    user_t     user;
+    uint32_t   nfds, timeout_ms;
+    message_t  m;
 
-    memset(&m, 0, sizeof(m));
-
-    if (lineage_start_user(v->function, &m.uid, &m.gid, groups, why) == -1) {
+    if (lineage_start_data(v->function, &user, why) == -1) {
         return FAAS_ERROR;
     }
 
+    memset(&m, 0, sizeof(m));
+
+    m.uid = user.uid;
+    m.gid = user.gid;
     m.type = MESSAGE_START;
     m.index = v->index;
     m.init_timeout_ms = v->function->limits.init_timeout_ms;
@@ -196,12 +213,21 @@ lineage_start_send(version_t *v, const lineage_start_t *ends, char *why)
     fd[INIT_FD_TEMPLATE] = ends->template;
     fd[INIT_FD_REPORT] = ends->report;
     fd[INIT_FD_LOG] = v->journal.write;
+    nfds = INIT_FDS;
+    timeout_ms = m.init_timeout_ms + LINEAGE_GRACE_MS;
 
-    text = lineage_start_text(v->function, groups, &length);
+    if (v->migrations.fd != -1) {
+        fd[INIT_FD_MIGRATIONS] = v->migrations.fd;
+        nfds = INIT_FDS_MOST;
+        timeout_ms += LINEAGE_MIGRATE_MS;
+    }
 
-    rc = zygote_link_send(&m, text, length, fd, INIT_FDS);
+    memset(&text, 0, sizeof(text_t));
+    lineage_start_text(&text, v->function, &user);
 
-    free(text);
+    rc = zygote_link_send(&m, text.data, text.size, fd, nfds);
+
+    text_free(&text);
 
     if (rc != FAAS_OK) {
         (void) snprintf(why, SETTINGS_WHY_SIZE, "the zygote cannot be "
@@ -213,146 +239,183 @@ lineage_start_send(version_t *v, const lineage_start_t *ends, char *why)
     v->template_pid = 0;
     v->lineage = LINEAGE_STARTING;
 
-    loop_arm(&v->timer, loop_now_ms() + m.init_timeout_ms
-                        + LINEAGE_GRACE_MS);
+    loop_arm(&v->timer, loop_now_ms() + timeout_ms);
 
     return FAAS_OK;
 }
 
 
-/* whom functions run as: the block's, the ceilings', the host's, else faas,
-   else nobody; when we are not root, ourselves */
+/* whom it runs as, with the directories that it may use */
 
 static int
-lineage_start_user(const function_t *f, uint32_t *uid, uint32_t *gid,
-    char *groups, char *why)
+lineage_start_data(function_t *f, user_t *user, char *why)
 {
-    const char                 *name;
-    struct passwd              *pw;
-    const settings_function_t  *conf, *all;
+    char                        reason[SETTINGS_WHY_SIZE];
+    char                        name[FAAS_NAME_SIZE];
+    size_t                      i;
+    user_t                      service;
+    const char                 *p;
+    const settings_function_t  *conf[2];
 
-    *uid = getuid();
-    *gid = getgid();
-    *groups = '\0';
-
-    if (geteuid() != 0) {
-        return 0;
-    }
-
-    conf = function_conf(f);
-    all = supervisor.settings->ceilings;
-
-    name = conf && conf->user ? conf->user
-           : all && all->user ? all->user : supervisor.settings->user;
-
-    if (name != NULL) {
-        pw = getpwnam(name);
-
-    } else {
-        name = "faas";
-        pw = getpwnam(name);
-
-        if (pw == NULL) {
-            name = "nobody";
-            pw = getpwnam(name);
-        }
-    }
-
-    if (pw == NULL) {
-        (void) snprintf(why, SETTINGS_WHY_SIZE, "no such user \"%.64s\"",
-                        name);
+    if (user_of_function(f, user, why) == -1
+        || function_data(f, user, why) == -1
+        || user_of_service(&service, why) == -1)
+    {
         return -1;
     }
 
-    *uid = pw->pw_uid;
-    *gid = pw->pw_gid;
+    conf[0] = function_conf(f);
+    conf[1] = f->platform ? NULL : supervisor.settings->ceilings;
 
-    lineage_start_groups(pw, groups);
-    lineage_start_warn(name, *uid);
+    for (i = 0; i < 2; i++) {
+
+        for (p = conf[i] ? settings_next(&conf[i]->share, NULL) : NULL;
+             p != NULL; p = settings_next(&conf[i]->share, p))
+        {
+            (void) snprintf(name, sizeof(name), "%.*s",
+                            (int) strcspn(p, " "), p);
+
+            if (data_share(name, &service, reason) == -1) {
+                (void) snprintf(why, SETTINGS_WHY_SIZE, "shared store "
+                                "\"%s\": %.100s", name, reason);
+                return -1;
+            }
+        }
+    }
 
     return 0;
 }
 
 
-/*
- * Processes of one user can signal each other and open each other's sockets,
- * so functions should not be of nginx's workers'.  It is said once.
- */
+/* groups, environment, backend services: message.h */
 
 static void
-lineage_start_warn(const char *name, uint32_t uid)
+lineage_start_text(text_t *t, const function_t *f, const user_t *user)
 {
-    static int  warned;
-
-    if (warned || (int64_t) uid != supervisor.settings->worker_uid) {
-        return;
-    }
-
-    warned = 1;
-
-    log_line(LOG_WARN, 0, "functions run as \"%s\", as nginx's workers do: "
-             "give one of them another user (\"faas_user\", \"user\")", name);
-}
-
-
-/* decimals joined by ',': the groups of that user, as far as there is room */
-
-static void
-lineage_start_groups(const struct passwd *pw, char *groups)
-{
-    int     i, n;
-    gid_t   group[LINEAGE_GROUPS];
-    size_t  length;
-
-    n = LINEAGE_GROUPS;
-    length = 0;
-
-    if (getgrouplist(pw->pw_name, pw->pw_gid, group, &n) == -1) {
-        n = LINEAGE_GROUPS;
-    }
-
-    for (i = 0; i < n; i++) {
-        length += (size_t) snprintf(groups + length,
-                                    LINEAGE_GROUPS_SIZE - length, "%s%u",
-                                    i ? "," : "", (unsigned) group[i]);
-    }
-}
-
-
-/* groups, then the environment; that of `function *` first: what comes later
-   replaces what came before */
-
-static char *
-lineage_start_text(const function_t *f, const char *groups, size_t *length)
-{
-    char                       *text, *p;
-    size_t                      n, first;
+    char                        groups[USER_GROUPS_SIZE];
     const settings_function_t  *conf, *all;
 
     conf = function_conf(f);
-    all = supervisor.settings->ceilings;
+    all = f->platform ? NULL : supervisor.settings->ceilings;
 
-    first = strlen(groups) + 1;
+    user_groups(user, groups);
+    text_add(t, groups, strlen(groups) + 1);
+
+    lineage_start_environment(t, f, conf, all);
+    text_add(t, "", 1);
+    lineage_start_services(t, f, conf, all);
+}
+
+
+/* that of `function *` first: what comes later replaces what came before */
+
+static void
+lineage_start_environment(text_t *t, const function_t *f,
+    const settings_function_t *conf, const settings_function_t *all)
+{
+    size_t  n;
+
     n = (conf ? conf->env.length : 0) + (all ? all->env.length : 0);
 
-    if (first + n >= MESSAGE_TEXT) {
+    if (n > LINEAGE_ENVIRONMENT) {
         log_line(LOG_ERROR, 0, "function \"%s\": its environment of %zu "
                  "bytes is too long, it gets none", f->name, n);
-        n = 0;
+        return;
     }
 
-    *length = first + n;
-    text = loop_alloc(*length);
-
-    p = (char *) memcpy(text, groups, first) + first;
-
-    if (n > 0 && all != NULL && all->env.length) {
-        p = (char *) memcpy(p, all->env.text, all->env.length) + all->env.length;
+    if (all != NULL) {
+        text_add(t, all->env.text, all->env.length);
     }
 
-    if (n > 0 && conf != NULL && conf->env.length) {
-        memcpy(p, conf->env.text, conf->env.length);
+    if (conf != NULL) {
+        text_add(t, conf->env.text, conf->env.length);
+    }
+}
+
+
+/* the lines of baas.h */
+
+static void
+lineage_start_services(text_t *t, const function_t *f,
+    const settings_function_t *conf, const settings_function_t *all)
+{
+    const settings_t  *s;
+
+    s = supervisor.settings;
+
+    text_line(t, "function", f->name);
+    text_line(t, "token", f->sh->token);
+    text_line(t, "state", s->state);
+
+    text_format(t, "data ");
+    text_value(t, s->state);
+    text_format(t, "/data/%s\n", f->name);
+
+    text_line(t, "kv", s->kv != NULL ? s->kv : "sqlite");
+    text_line(t, "queue", s->queue != NULL ? s->queue : "sqlite");
+
+    text_format(t, "durability %s\nexactly_once %d\n",
+                settings_number(conf, all, SETTINGS_DURABILITY)
+                == SETTINGS_NORMAL ? "normal" : "full",
+                (int) settings_number(conf, all, SETTINGS_EXACTLY_ONCE));
+
+    if (conf != NULL) {
+        lineage_start_shares(t, conf, NULL);
     }
 
-    return text;
+    if (all != NULL) {
+        lineage_start_shares(t, all, conf);
+    }
+}
+
+
+/* those that `but` does not have: its right holds */
+
+static void
+lineage_start_shares(text_t *t, const settings_function_t *conf,
+    const settings_function_t *but)
+{
+    size_t       n;
+    const char  *p;
+
+    for (p = settings_next(&conf->share, NULL); p != NULL;
+         p = settings_next(&conf->share, p))
+    {
+        /* the last of a name holds */
+
+        if (lineage_start_share(conf, p) != p
+            || (but != NULL && lineage_start_share(but, p) != NULL))
+        {
+            continue;
+        }
+
+        n = strcspn(p, " ");
+
+        text_format(t, "share %s ", p);
+        text_value(t, supervisor.settings->state);
+        text_format(t, "/share/%.*s\n", (int) n, p);
+    }
+}
+
+
+/* the last share there of the name that this one has, or NULL */
+
+static const char *
+lineage_start_share(const settings_function_t *conf, const char *share)
+{
+    size_t       n;
+    const char  *p, *found;
+
+    found = NULL;
+    n = strcspn(share, " ") + 1;
+
+    for (p = settings_next(&conf->share, NULL); p != NULL;
+         p = settings_next(&conf->share, p))
+    {
+        if (strncmp(p, share, n) == 0) {
+            found = p;
+        }
+    }
+
+    return found;
 }

@@ -362,7 +362,13 @@ settings_host(settings_t *s, const char *name, char *value, char *why)
     }
 
     if (strcmp(name, "callback") == 0) {
-        return settings_text(&s->callback, name, value, why);
+
+        if (settings_text(&s->callback, name, value, why) == -1) {
+            return -1;
+        }
+
+        return *value != ' ' && strchr(value, ' ')
+               ? 0 : settings_why(why, "bad value of \"callback\"");
     }
 
     for (i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
@@ -537,44 +543,42 @@ static int
 settings_event(settings_function_t *f, const char *name, char *value,
     char *why)
 {
-    int               rc;
-    char              reason[FAAS_EVENT_WHY_SIZE];
-    faas_async_t      async;
-    faas_consume_t    consume;
-    faas_schedule_t   schedule;
-    settings_list_t  *list, one;
+    int           rc;
+    char          reason[SETTINGS_WHY_SIZE];
+    ssize_t       n;
+    faas_async_t  async;
+
+    n = faas_control_decode(value);
+
+    if (n <= 0 || strlen(value) != (size_t) n) {
+        return settings_why(why, "bad value of \"%s\"", name);
+    }
 
     if (strcmp(name, "async") == 0) {
 
-        one.text = NULL;
-        one.length = 0;
-        list = &one;
+        free(f->async);
+        f->async = strdup(value);
+
+        if (f->async == NULL) {
+            return settings_why(why, "no memory for the configuration");
+        }
+
+        rc = faas_async_parse(value, (size_t) n, &async, reason);
 
     } else if (strcmp(f->name, "*") == 0) {
         return settings_why(why, "function \"*\" has no \"%s\"", name);
 
-    } else {
-        list = *name == 'c' ? &f->consume : &f->schedule;
-    }
-
-    if (settings_text(list, name, value, why) == -1) {
-        return -1;
-    }
-
-    if (list == &one) {
-        free(f->async);
-        f->async = one.text;
-        rc = faas_async_parse(value, strlen(value), &async, reason);
-
-    } else if (list == &f->consume) {
-        rc = faas_consume_parse(value, strlen(value), &consume, reason);
+    } else if (*name == 'c') {
+        rc = settings_event_add(&f->consume, SETTINGS_CONSUME, value,
+                                (size_t) n, reason);
 
     } else {
-        rc = faas_schedule_parse(value, strlen(value), &schedule, reason);
+        rc = settings_event_add(&f->schedule, SETTINGS_SCHEDULE, value,
+                                (size_t) n, reason);
     }
 
-    return rc == 0 ? 0 : settings_why(why, "function \"%s\": %s", f->name,
-                                      reason);
+    return rc == 0 ? 0 : settings_why(why, "function \"%s\": %.96s",
+                                      f->name, reason);
 }
 
 

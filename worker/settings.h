@@ -59,6 +59,12 @@ typedef enum {
 } settings_durability_e;
 
 
+typedef enum {
+    SETTINGS_CONSUME = 0,
+    SETTINGS_SCHEDULE
+} settings_event_e;
+
+
 /* texts of a setting that may be repeated; {NULL, 0} when not given */
 
 typedef struct {
@@ -163,6 +169,15 @@ const settings_list_t *settings_consume(const settings_function_t *conf,
     const settings_descriptor_t *d);
 const settings_list_t *settings_schedule(const settings_function_t *conf,
     const settings_descriptor_t *d);
+
+/* appends a line of faas_event.h; 0, or -1 with why when it is bad, or is of
+   the same queue, or names the same timer, as one before */
+int settings_event_add(settings_list_t *list, settings_event_e kind,
+    const char *line, size_t n, char *why);
+
+/* a line of consume without its batch=, in dst[strlen(line) + 1]; 1 if it had
+   one above 1, else 0 */
+int settings_consume_once(const char *line, char *dst);
 
 /* "500ms", "30s", "1m30s", "2h", "30" (seconds): milliseconds, -1 if bad */
 int64_t settings_descriptor_time(const char *s);

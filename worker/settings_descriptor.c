@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "faas_control.h"
-#include "faas_event.h"
 #include "settings.h"
 
 
@@ -24,8 +23,6 @@ static int settings_descriptor_field(settings_descriptor_t *d,
     const char *name, const char *value, char *why);
 static int settings_descriptor_events(settings_descriptor_t *d,
     const char *name, char *text, char *why);
-static int settings_descriptor_event(settings_descriptor_t *d,
-    const char *name, const char *line, size_t n, char *why);
 
 
 static const settings_descriptor_rule_t  settings_descriptor_rules[] = {
@@ -180,7 +177,7 @@ static int
 settings_descriptor_events(settings_descriptor_t *d, const char *name,
     char *text, char *why)
 {
-    char    *line, *end;
+    char    *line, *end, reason[SETTINGS_WHY_SIZE];
     size_t   n;
 
     for (line = text; line != NULL; line = end) {
@@ -199,43 +196,18 @@ settings_descriptor_events(settings_descriptor_t *d, const char *name,
             n--;
         }
 
-        if (n > 0 && settings_descriptor_event(d, name, line, n, why) == -1) {
+        if (n > 0
+            && (*name == 'c'
+                ? settings_event_add(&d->consume, SETTINGS_CONSUME, line, n,
+                                     reason)
+                : settings_event_add(&d->schedule, SETTINGS_SCHEDULE, line, n,
+                                     reason))
+               == -1)
+        {
+            (void) snprintf(why, SETTINGS_WHY_SIZE, "descriptor: \"%s\": "
+                            "%.160s", name, reason);
             return -1;
         }
-    }
-
-    return 0;
-}
-
-
-static int
-settings_descriptor_event(settings_descriptor_t *d, const char *name,
-    const char *line, size_t n, char *why)
-{
-    int               rc;
-    char              reason[FAAS_EVENT_WHY_SIZE];
-    faas_consume_t    consume;
-    faas_schedule_t   schedule;
-    settings_list_t  *list;
-
-    if (*name == 'c') {
-        rc = faas_consume_parse(line, n, &consume, reason);
-        list = &d->consume;
-
-    } else {
-        rc = faas_schedule_parse(line, n, &schedule, reason);
-        list = &d->schedule;
-    }
-
-    if (rc == -1) {
-        (void) snprintf(why, SETTINGS_WHY_SIZE, "descriptor: \"%s\": %s",
-                        name, reason);
-        return -1;
-    }
-
-    if (settings_append(list, line, n) == -1) {
-        (void) snprintf(why, SETTINGS_WHY_SIZE, "no memory");
-        return -1;
     }
 
     return 0;

@@ -1,9 +1,4 @@
 
-/*
- * Lists of texts, and the rule whose list of events holds.
- */
-
-
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,32 +36,4 @@ settings_append(settings_list_t *list, const char *s, size_t n)
     list->length += n + 1;
 
     return 0;
-}
-
-
-const settings_list_t *
-settings_consume(const settings_function_t *conf,
-    const settings_descriptor_t *d)
-{
-    static const settings_list_t  none;
-
-    if (conf != NULL && conf->consume.text != NULL) {
-        return &conf->consume;
-    }
-
-    return d != NULL ? &d->consume : &none;
-}
-
-
-const settings_list_t *
-settings_schedule(const settings_function_t *conf,
-    const settings_descriptor_t *d)
-{
-    static const settings_list_t  none;
-
-    if (conf != NULL && conf->schedule.text != NULL) {
-        return &conf->schedule;
-    }
-
-    return d != NULL ? &d->schedule : &none;
 }

@@ -24,6 +24,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -42,6 +43,9 @@
 #define STORE_AGAIN     -2
 
 
+static int store_begin(int dir, const char *name, uid_t owner, uid_t deployer,
+    struct stat *st, int *leased, char *why);
+static int store_read_whole(int fd, char *p, size_t size, char *why);
 static int store_open_source(int dir, const char *name, struct stat *st,
     char *why);
 static int store_trusted(const struct stat *st, uid_t owner, uid_t deployer,
@@ -115,36 +119,14 @@ store_take(int store, int functions_dir, const char *name, uid_t owner,
     char         temporary[32];
     struct stat  st;
 
-    from = -1;
     to = -1;
     object->fd = -1;
     why[0] = '\0';
 
-    rc = store_open_source(functions_dir, name, &st, why);
-    if (rc < 0) {
-        return rc;
-    }
-
-    from = rc;
-
-    rc = store_trusted(&st, owner, deployer, why);
-    if (rc != STORE_OK) {
-        goto done;
-    }
-
-    rc = store_lease(from, &leased, why);
-    if (rc != STORE_OK) {
-        goto done;
-    }
-
-    if (fstat(from, &st) == -1) {
-        rc = store_why(why, "fstat() failed: %s", strerror(errno));
-        goto done;
-    }
-
-    rc = store_trusted(&st, owner, deployer, why);
-    if (rc != STORE_OK) {
-        goto done;
+    from = store_begin(functions_dir, name, owner, deployer, &st, &leased,
+                       why);
+    if (from < 0) {
+        return from;
     }
 
     if (st.st_size == 0) {
@@ -208,6 +190,130 @@ done:
     (void) close(from);
 
     return rc;
+}
+
+
+int
+store_read(int functions_dir, const char *name, uid_t owner, uid_t deployer,
+    size_t most, char **data, size_t *size, char *why)
+{
+    int          fd, rc, leased;
+    char        *p;
+    struct stat  st;
+
+    why[0] = '\0';
+
+    fd = store_begin(functions_dir, name, owner, deployer, &st, &leased, why);
+    if (fd < 0) {
+        return fd;
+    }
+
+    p = NULL;
+
+    if ((uint64_t) st.st_size > most) {
+        rc = store_why(why, "the file is larger than %zu bytes", most);
+        goto failed;
+    }
+
+    *size = (size_t) st.st_size;
+    p = malloc(*size + 1);
+
+    if (p == NULL) {
+        rc = store_why(why, "no memory for %zu bytes", *size);
+        goto failed;
+    }
+
+    rc = store_read_whole(fd, p, *size, why);
+
+    if (rc == STORE_OK && !store_unchanged(fd, &st, leased)) {
+        (void) store_why(why, "the file changed while it was read");
+        rc = STORE_AGAIN;
+    }
+
+    if (rc != STORE_OK) {
+        goto failed;
+    }
+
+    (void) close(fd);
+
+    p[*size] = '\0';
+    *data = p;
+
+    return STORE_OK;
+
+failed:
+
+    free(p);
+    (void) close(fd);
+
+    return rc;
+}
+
+
+static int
+store_read_whole(int fd, char *p, size_t size, char *why)
+{
+    size_t   done;
+    ssize_t  n;
+
+    for (done = 0; done < size; done += (size_t) n) {
+
+        n = pread(fd, p + done, size - done, (off_t) done);
+
+        if (n == -1 && errno == EINTR) {
+            n = 0;
+            continue;
+        }
+
+        if (n == -1) {
+            return store_why(why, "cannot read the file: %s",
+                             strerror(errno));
+        }
+
+        if (n == 0) {
+            (void) store_why(why, "the file changed while it was read");
+            return STORE_AGAIN;
+        }
+    }
+
+    return STORE_OK;
+}
+
+
+/* a file that may be trusted and is not being written, with what it was like
+   when that was so; a descriptor, or STORE_ERROR, STORE_AGAIN */
+
+static int
+store_begin(int dir, const char *name, uid_t owner, uid_t deployer,
+    struct stat *st, int *leased, char *why)
+{
+    int  fd, rc;
+
+    fd = store_open_source(dir, name, st, why);
+    if (fd < 0) {
+        return fd;
+    }
+
+    rc = store_trusted(st, owner, deployer, why);
+
+    if (rc == STORE_OK) {
+        rc = store_lease(fd, leased, why);
+    }
+
+    if (rc == STORE_OK && fstat(fd, st) == -1) {
+        rc = store_why(why, "fstat() failed: %s", strerror(errno));
+    }
+
+    if (rc == STORE_OK) {
+        rc = store_trusted(st, owner, deployer, why);
+    }
+
+    if (rc != STORE_OK) {
+        (void) close(fd);
+        return rc;
+    }
+
+    return fd;
 }
 
 
@@ -457,6 +563,22 @@ store_hash(int fd, uint64_t size, char *sha256)
     char  why[STORE_WHY_SIZE];
 
     return store_copy(fd, -1, size, sha256, why);
+}
+
+
+int
+store_sha256(const void *data, size_t n, char *sha256)
+{
+    unsigned int   length;
+    unsigned char  hash[EVP_MAX_MD_SIZE];
+
+    if (EVP_Digest(data, n, hash, &length, EVP_sha256(), NULL) != 1) {
+        return STORE_ERROR;
+    }
+
+    store_hex(hash, length, sha256);
+
+    return STORE_OK;
 }
 
 

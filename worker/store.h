@@ -43,6 +43,17 @@ int store_open(int state_dir);
 int store_take(int store, int functions_dir, const char *name, uid_t owner,
     uid_t deployer, store_object_t *object, char *why);
 
+/*
+ * Reads a file of the directory whole, under the rules of store_take(), but
+ * nothing is stored and it may be empty.  0 with malloc()ed *data, the
+ * caller's, zero-terminated behind *size bytes; -1 and -2 as above.
+ */
+int store_read(int functions_dir, const char *name, uid_t owner,
+    uid_t deployer, size_t most, char **data, size_t *size, char *why);
+
+/* sha256 of n bytes, as hex; 0 or -1 */
+int store_sha256(const void *data, size_t n, char *sha256);
+
 /* opens what the store has for sha256; a descriptor, or -1 with errno */
 int store_get(int store, const char *sha256);
 

@@ -13,9 +13,11 @@
 #include "board.h"
 #include "claims.h"
 #include "control.h"
+#include "data.h"
 #include "deploy.h"
 #include "deposit.h"
 #include "drain.h"
+#include "events_link.h"
 #include "faas_control.h"
 #include "instance_end.h"
 #include "keeper.h"
@@ -25,9 +27,11 @@
 #include "owner.h"
 #include "patrol.h"
 #include "place.h"
+#include "platform.h"
 #include "pool.h"
 #include "store.h"
 #include "supervisor.h"
+#include "tenders.h"
 #include "zygote_link.h"
 
 
@@ -56,6 +60,7 @@ static void supervisor_settle(void);
 static void supervisor_answer(const char *line);
 static void supervisor_verify(void *data);
 static void supervisor_apply(void);
+static void supervisor_adopt_data(function_t *f);
 
 
 supervisor_t  supervisor = {
@@ -181,13 +186,25 @@ supervisor_start(const char *state)
         supervisor_adopt();
     }
 
+    tenders_init();
+
+    if (events_link_init() == -1) {
+        return -1;
+    }
+
     if (control_init(supervisor.state_dir) == -1) {
         supervisor_error(errno, "could not listen on \"%s/control\"", state);
         return -1;
     }
 
+    platform_deploy();
+
     if (deploy_watch() == -1) {
         return -1;
+    }
+
+    if (host.ready == -1) {
+        events_link_begin();
     }
 
     deposit_settle();
@@ -297,10 +314,16 @@ supervisor_configure(int fd, char *note)
 
     supervisor.settings = s;
     supervisor_apply();
+
+    /* before it is with the keeper: whoever takes over a process has the
+       configuration that it was started with, or the process is ending */
+
+    events_link_configured();
     (void) deposit_put(fd, "config");
 
     version_configured(old);
     deploy_configured();
+    tenders_changed();
 
     settings_free(old);
 
@@ -328,6 +351,7 @@ supervisor_apply(void)
     }
 
     place_init(s->group);
+    data_shares();
 }
 
 
@@ -400,6 +424,7 @@ supervisor_adopt(void)
     for (f = function_list; f != NULL; f = f->next) {
 
         function_limits(f);
+        supervisor_adopt_data(f);
 
         for (v = f->versions; v != NULL; v = following) {
             following = v->next;
@@ -416,6 +441,23 @@ supervisor_adopt(void)
     }
 
     claims_changed();
+}
+
+
+/* whose data it has is not on the board */
+
+static void
+supervisor_adopt_data(function_t *f)
+{
+    char    why[SETTINGS_WHY_SIZE];
+    user_t  user;
+
+    if (f->present
+        && (user_of_function(f, &user, why) == -1
+            || function_data(f, &user, why) == -1))
+    {
+        function_error(f, LOG_ERROR, "%s", why);
+    }
 }
 
 
@@ -524,6 +566,8 @@ supervisor_answer(const char *line)
     close(host.ready);
     deposit_remove("ready");
     host.ready = -1;
+
+    events_link_begin();
 }
 
 

@@ -15,6 +15,7 @@
  *   lineage.c        function init and template: begin and end
  *   lineage_start.c  what a lineage is started with
  *   lineage_read.c   what is said on its channels
+ *   migrations.c     SQL files beside functions
  *   zygote_link.c    the zygote
  *   pool.c           how many instances there are
  *   report.c         what instances say
@@ -23,6 +24,9 @@
  *   memory.c         what instances use, and the cap
  *   slot.c, place.c  slots; their sockets, pages and pipes
  *   journal.c        what functions print
+ *   platform.c       functions of the platform itself
+ *   user.c, data.c   whom processes run as; directories that last
+ *   service.c        processes beside the zygote: events_link.c, tenders.c
  *   routes.c, settings.c, settings_descriptor.c, policy.c, backoff.c   pure
  *   deposit.c        what the keeper holds
  *   ../base          descriptors and timers, lines in the log

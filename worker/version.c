@@ -7,7 +7,9 @@
 #include <unistd.h>
 
 #include "claims.h"
+#include "deploy.h"
 #include "deposit.h"
+#include "events_link.h"
 #include "instance_end.h"
 #include "lineage.h"
 #include "log.h"
@@ -29,6 +31,12 @@ static void version_release(void *data);
 static void version_keep_descriptor(version_t *v, const char *text,
     size_t length);
 static void version_adopt_descriptor(version_t *v);
+static void version_adopt_migrations(version_t *v);
+static void version_again(function_t *f, version_t *v);
+static int version_has(function_t *f, const char *migrations);
+static void version_keep_hash(version_t *v);
+static int version_is_same_list(const settings_list_t *a,
+    const settings_list_t *b);
 
 
 static struct {
@@ -115,6 +123,7 @@ version_adopt(uint32_t index)
     v = version_attach(f, index);
 
     version_adopt_descriptor(v);
+    version_adopt_migrations(v);
     lineage_adopt(v);
 
     if (atomic_load(&f->sh->current) == index
@@ -151,6 +160,7 @@ version_attach(function_t *f, uint32_t index)
     v->report.fd = -1;
     v->journal.event.fd = -1;
     v->journal.write = -1;
+    v->migrations.fd = -1;
 
     v->release.handler = version_release;
     v->release.data = v;
@@ -218,6 +228,7 @@ version_loaded(version_t *v, const char *text, size_t length)
 
     v->descriptor = d;
     version_keep_descriptor(v, text, length);
+    version_keep_hash(v);
 
     version_state(v, FAAS_VERSION_READY);
     version_promote(v);
@@ -272,6 +283,7 @@ version_fail(version_t *v, const char *why)
     old = version_find(f, v->sh->label, FAAS_VERSION_FAILED);
 
     version_state(v, FAAS_VERSION_FAILED);
+    version_keep_hash(v);
     lineage_end(v);
 
     if (old != NULL) {
@@ -323,6 +335,7 @@ version_promote(version_t *v)
     memset(f->refused, 0, sizeof(f->refused));
     function_clear_error(f);
     function_limits(f);
+    events_link_changed();
 
     atomic_store(&f->sh->current, v->index);
     atomic_fetch_add(&f->sh->deploys, 1);
@@ -396,9 +409,167 @@ version_renew(function_t *f)
 
 
 void
+version_migrate(function_t *f)
+{
+    int           rc;
+    char          why[MIGRATIONS_WHY_SIZE];
+    version_t    *v;
+    migrations_t  m;
+
+    v = version_find(f, "", FAAS_VERSION_LOADING);
+
+    /* what failed is what the file has, and it may have failed for them */
+
+    if (v == NULL) {
+        v = version_find(f, "", FAAS_VERSION_FAILED);
+    }
+
+    if (v == NULL && f->current == NULL) {
+        return;
+    }
+
+    rc = migrations_gather(&m, deploy_directory(), f->name, geteuid(),
+                           deploy_deployer(), why);
+
+    if (rc != 0) {
+
+        /* the end of writing will be told of */
+
+        if (rc == -1) {
+            function_error(f, LOG_ERROR, "%s", why);
+        }
+
+        return;
+    }
+
+    if (m.sha256[0] != '\0' && !version_has(f, m.sha256)) {
+        log_line(LOG_NOTICE, 0, "function \"%s\": migrations changed",
+                 f->name);
+        version_again(f, v);
+    }
+
+    migrations_close(&m);
+}
+
+
+/* the content of v, which is superseded, or of the current one, anew */
+
+static void
+version_again(function_t *f, version_t *v)
+{
+    char  sha256[65];
+
+    if (v == NULL) {
+        version_renew(f);
+        return;
+    }
+
+    memcpy(sha256, v->sh->sha256, sizeof(sha256));
+
+    if (atomic_load(&v->sh->state) == FAAS_VERSION_LOADING) {
+        version_drop(v);
+    }
+
+    (void) version_create(f, sha256, "");
+}
+
+
+/* what was tried last, or serves: a failed one of the current content, too */
+
+static int
+version_has(function_t *f, const char *sha256)
+{
+    version_t  *v;
+
+    for (v = f->versions; v != NULL; v = v->next) {
+
+        switch (atomic_load(&v->sh->state)) {
+
+        case FAAS_VERSION_LOADING:
+        case FAAS_VERSION_READY:
+        case FAAS_VERSION_FAILED:
+            break;
+
+        default:
+            continue;
+        }
+
+        if (v->sh->label[0] == '\0'
+            && strcmp(v->migrations.sha256, sha256) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+int
+version_gather(version_t *v, char *why)
+{
+    int          rc;
+    const char  *name;
+
+    name = v->function->name;
+
+    if (v->gathered || v->function->platform
+        || atomic_load(&v->sh->state) != FAAS_VERSION_LOADING)
+    {
+        return FAAS_OK;
+    }
+
+    rc = migrations_gather(&v->migrations, deploy_directory(), name,
+                           geteuid(), deploy_deployer(), why);
+
+    if (rc != 0) {
+        return rc == -2 ? FAAS_AGAIN : FAAS_ERROR;
+    }
+
+    v->gathered = 1;
+
+    if (v->migrations.fd != -1) {
+        (void) deposit_put(v->migrations.fd, "v/%u/migrations", v->index);
+    }
+
+    return FAAS_OK;
+}
+
+
+/* it is not started with them again: only the hash is of use */
+
+static void
+version_keep_hash(version_t *v)
+{
+    if (v->migrations.fd != -1) {
+        close(v->migrations.fd);
+        v->migrations.fd = -1;
+    }
+}
+
+
+static void
+version_adopt_migrations(version_t *v)
+{
+    int  fd;
+
+    fd = deposit_take("v/%u/migrations", v->index);
+
+    if (fd == -1) {
+        return;
+    }
+
+    v->gathered = migrations_adopt(&v->migrations, fd) == 0;
+
+    if (atomic_load(&v->sh->state) != FAAS_VERSION_LOADING) {
+        version_keep_hash(v);
+    }
+}
+
+
+void
 version_configured(const settings_t *old)
 {
-    char         sha256[65];
     version_t   *v;
     function_t  *f;
 
@@ -408,15 +579,13 @@ version_configured(const settings_t *old)
             continue;
         }
 
-        log_line(LOG_NOTICE, 0, "function \"%s\": user, environment or memory "
-                 "changed", f->name);
+        log_line(LOG_NOTICE, 0, "function \"%s\": user, environment, memory "
+                 "or backend services changed", f->name);
 
         v = version_find(f, "", FAAS_VERSION_LOADING);
 
         if (v != NULL) {
-            memcpy(sha256, v->sh->sha256, sizeof(sha256));
-            version_drop(v);
-            (void) version_create(f, sha256, "");
+            version_again(f, v);
 
         } else if (f->current != NULL && f->current->lineage != LINEAGE_NONE)
         {
@@ -434,7 +603,9 @@ version_is_same(const settings_t *a, const settings_t *b, const char *name)
     return version_is_same_block(settings_function(a, name),
                                  settings_function(b, name))
            && version_is_same_block(a->ceilings, b->ceilings)
-           && version_is_same_text(a->user, b->user);
+           && version_is_same_text(a->user, b->user)
+           && version_is_same_text(a->kv, b->kv)
+           && version_is_same_text(a->queue, b->queue);
 }
 
 
@@ -455,10 +626,20 @@ version_is_same_block(const settings_function_t *a,
     }
 
     return a->number[SETTINGS_MEMORY] == b->number[SETTINGS_MEMORY]
-           && a->env.length == b->env.length
-           && (a->env.length == 0
-               || memcmp(a->env.text, b->env.text, a->env.length) == 0)
+           && a->number[SETTINGS_EXACTLY_ONCE]
+              == b->number[SETTINGS_EXACTLY_ONCE]
+           && a->number[SETTINGS_DURABILITY] == b->number[SETTINGS_DURABILITY]
+           && version_is_same_list(&a->env, &b->env)
+           && version_is_same_list(&a->share, &b->share)
            && version_is_same_text(a->user, b->user);
+}
+
+
+static int
+version_is_same_list(const settings_list_t *a, const settings_list_t *b)
+{
+    return a->length == b->length
+           && (a->length == 0 || memcmp(a->text, b->text, a->length) == 0);
 }
 
 
@@ -573,7 +754,9 @@ version_release(void *data)
     slot_release_chunks(v);
     journal_close(&v->journal);
     settings_descriptor_free(&v->descriptor);
+    migrations_close(&v->migrations);
     deposit_remove("v/%u/descriptor", v->index);
+    deposit_remove("v/%u/migrations", v->index);
     deposit_remove("v/%u/log-read", v->index);
     deposit_remove("v/%u/log-write", v->index);
 

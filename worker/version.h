@@ -26,6 +26,7 @@
 
 #include "function.h"
 #include "message.h"
+#include "migrations.h"
 
 
 typedef enum {
@@ -45,6 +46,9 @@ struct version_s {
     settings_descriptor_t     descriptor;    /* routes NULL: not known yet */
     uint64_t                  seen;          /* deploy.c: the look that saw
                                                 its file */
+    int                       gathered;      /* 1: so are its migrations */
+    migrations_t              migrations;    /* that it is loaded with; the
+                                                descriptor until it is */
 
     /* lineage.c */
     lineage_e                 lineage;
@@ -95,6 +99,14 @@ void version_idle(version_t *v);
 
 /* the same content once more, with what the configuration now says */
 void version_renew(function_t *f);
+
+/* likewise, if migrations are there that neither current nor loading version
+   of f was started with, and with which it was not refused */
+void version_migrate(function_t *f);
+
+/* gathers what v is started with, unless that was done; FAAS_OK, FAAS_AGAIN,
+   FAAS_ERROR, the last two with a line in why[SETTINGS_WHY_SIZE] */
+int version_gather(version_t *v, char *why);
 
 /* the configuration was another: renews functions whose processes would be
    started differently now */

@@ -41,6 +41,9 @@
 
 #define WATCH_READS          16       /* at most, for each watch_run() */
 #define WATCH_NAME_SIZE      64
+#define WATCH_DIGITS         9
+#define WATCH_TITLE                                                           \
+    "-_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 #define WATCH_NEVER          UINT64_MAX
 
 #define WATCH_MASK                                                            \
@@ -855,7 +858,8 @@ watch_is_same(const watch_stat_t *a, const watch_stat_t *b)
 static const char *
 watch_refuse(const watch_file_t *f)
 {
-    char  name[WATCH_NAME_SIZE], label[WATCH_NAME_SIZE];
+    char      name[WATCH_NAME_SIZE], label[WATCH_NAME_SIZE];
+    unsigned  number;
 
     if (S_ISLNK(f->now.mode)) {
         return "a symbolic link, not a regular file";
@@ -863,6 +867,16 @@ watch_refuse(const watch_file_t *f)
 
     if (!S_ISREG(f->now.mode)) {
         return "not a regular file";
+    }
+
+    if (watch_ends_with(f->name, ".sql")) {
+
+        if (watch_parse_sql(f->name, name, label, &number) == -1) {
+            return "not named NAME.NUMBER[-TITLE].sql or"
+                   " NAME.DATABASE.NUMBER[-TITLE].sql";
+        }
+
+        return NULL;
     }
 
     if (!watch_ends_with(f->name, ".so")) {
@@ -882,7 +896,8 @@ static int
 watch_is_candidate(const char *name)
 {
     return name[0] != '.'
-           && (watch_ends_with(name, ".so") || watch_ends_with(name, ".fcgi"));
+           && (watch_ends_with(name, ".so") || watch_ends_with(name, ".sql")
+               || watch_ends_with(name, ".fcgi"));
 }
 
 
@@ -924,6 +939,60 @@ watch_parse_name(const char *file, char *name, char *label)
     at++;
 
     return watch_copy_name(label, at, n - (size_t) (at - file));
+}
+
+
+int
+watch_parse_sql(const char *file, char *name, char *database,
+    unsigned *number)
+{
+    size_t       n;
+    const char  *dot, *end;
+
+    if (!watch_ends_with(file, ".sql")) {
+        return -1;
+    }
+
+    end = file + strlen(file) - (sizeof(".sql") - 1);
+    dot = memchr(file, '.', (size_t) (end - file));
+
+    if (dot == NULL
+        || watch_copy_name(name, file, (size_t) (dot - file)) == -1)
+    {
+        return -1;
+    }
+
+    file = dot + 1;
+    dot = memchr(file, '.', (size_t) (end - file));
+
+    if (dot == NULL) {
+        memcpy(database, name, strlen(name) + 1);
+
+    } else {
+
+        if (watch_copy_name(database, file, (size_t) (dot - file)) == -1) {
+            return -1;
+        }
+
+        file = dot + 1;
+    }
+
+    *number = 0;
+
+    for (n = 0; file < end && *file >= '0' && *file <= '9'; n++, file++) {
+
+        if (n == WATCH_DIGITS) {
+            return -1;
+        }
+
+        *number = *number * 10 + (unsigned) (*file - '0');
+    }
+
+    if (*number == 0 || (file < end && *file != '-') || file + 1 == end) {
+        return -1;
+    }
+
+    return strspn(file, WATCH_TITLE) == (size_t) (end - file) ? 0 : -1;
 }
 
 

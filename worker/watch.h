@@ -27,7 +27,7 @@ typedef struct watch_s  watch_t;
 typedef enum {
     WATCH_CHANGED = 1,       /* new, or another content: take it */
     WATCH_REMOVED,
-    WATCH_REFUSED            /* a .so or .fcgi whose name is no function name,
+    WATCH_REFUSED            /* a .so, .sql or .fcgi whose name says nothing,
                                 or that is no regular file; why says it; told
                                 once until it changes */
 } watch_event_e;
@@ -76,6 +76,17 @@ void watch_again(watch_t *w, const char *name, uint64_t now_ms);
  * NAME@LABEL.so with names of [a-z0-9][a-z0-9_-]{0,62}.  Buffers of 64.
  */
 int watch_parse_name(const char *file, char *name, char *label);
+
+
+/*
+ * What a migration is of: "hello.1-first.sql" -> hello, hello, 1;
+ * "hello.orders.20.sql" -> hello, orders, 20.  0, or -1 when it is neither
+ * NAME.NUMBER[-TITLE].sql (of the function's own database, which is named as
+ * it is) nor NAME.DATABASE.NUMBER[-TITLE].sql, NUMBER of 1 to 9 digits and
+ * not 0, TITLE of letters, digits, - and _.  Buffers of 64.
+ */
+int watch_parse_sql(const char *file, char *name, char *database,
+    unsigned *number);
 
 
 #endif /* WATCH_H_INCLUDED */

@@ -1,7 +1,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -12,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "beside.h"
 #include "deposit.h"
 #include "lineage.h"
 #include "log.h"
@@ -23,7 +23,6 @@
 #define ZYGOTE_LINK_SPACE_MS  1000
 
 
-static int zygote_link_program(void);
 static int zygote_link_spawn(void);
 static void zygote_link_exec(int far);
 static void zygote_link_events(void *data, uint32_t events);
@@ -50,9 +49,11 @@ zygote_link_init(void)
     zygote_link.event.handler = zygote_link_events;
     zygote_link.timer.handler = zygote_link_again;
 
-    zygote_link.program = deposit_take("program");
+    zygote_link.program = beside_program(ZYGOTE_LINK_PROGRAM, "program");
 
-    if (zygote_link.program == -1 && zygote_link_program() == -1) {
+    if (zygote_link.program == -1) {
+        supervisor_error(errno, "could not open \"" ZYGOTE_LINK_PROGRAM
+                         "\" beside faas-supervisor");
         return -1;
     }
 
@@ -64,42 +65,6 @@ zygote_link_init(void)
     }
 
     return zygote_link_spawn();
-}
-
-
-/*
- * The program beside our own, held open: a package that is upgraded under a
- * living host must not give it a zygote of another release.
- */
-
-static int
-zygote_link_program(void)
-{
-    char     path[PATH_MAX + sizeof(ZYGOTE_LINK_PROGRAM)], *slash;
-    ssize_t  n;
-
-    n = readlink("/proc/self/exe", path, PATH_MAX - 1);
-
-    if (n == -1) {
-        supervisor_error(errno, "readlink failed for /proc/self/exe");
-        return -1;
-    }
-
-    path[n] = '\0';
-    slash = strrchr(path, '/');
-    memcpy(slash ? slash + 1 : path, ZYGOTE_LINK_PROGRAM,
-           sizeof(ZYGOTE_LINK_PROGRAM));
-
-    zygote_link.program = open(path, O_PATH|O_CLOEXEC);
-
-    if (zygote_link.program == -1) {
-        supervisor_error(errno, "could not open \"%s\"", path);
-        return -1;
-    }
-
-    (void) deposit_put(zygote_link.program, "program");
-
-    return 0;
 }
 
 

@@ -1,5 +1,6 @@
 /* objects: worker/settings.c worker/settings_descriptor.c */
-/* objects: worker/settings_list.c scoreboard/faas_control.c */
+/* objects: worker/settings_list.c worker/settings_event.c */
+/* objects: scoreboard/faas_control.c */
 /* objects: scoreboard/faas_event.c scoreboard/faas_cron.c */
 
 /*
@@ -187,7 +188,12 @@ test_bad_backend_services_are_refused(void **state)
         { "function f\n share carts%20w%20\n", "share" },
         { "function f\n exactly_once 2\n", "exactly_once" },
         { "function f\n durability most\n", "durability" },
-        { "function f\n env =x\n", "env" }
+        { "function f\n env =x\n", "env" },
+        { "callback https://a/\n", "callback" },
+        { "function f\n consume a\n consume a%20batch=2\n",
+          "\"a\" is consumed twice" },
+        { "function f\n schedule @daily%20name=x\n"
+          " schedule @hourly%20name=x\n", "two timers are named \"x\"" }
     };
 
     (void) state;
@@ -227,6 +233,34 @@ test_events_of_nginx_conf_replace_the_descriptors(void **state)
 
     settings_descriptor_free(&d);
     settings_free(s);
+}
+
+
+static void
+test_what_happens_once_is_consumed_one_by_one(void **state)
+{
+    size_t  i;
+    char    line[64];
+
+    static const struct {
+        const char  *line;
+        const char  *once;
+        int          had;
+    } lines[] = {
+        { "orders", "orders", 0 },
+        { "orders batch=1", "orders", 0 },
+        { "orders batch=10", "orders", 1 },
+        { "  orders\tbatch=10  wait=5s ", "orders wait=5s", 1 },
+        { "o wait=5s batch=2 attempts=3", "o wait=5s attempts=3", 1 }
+    };
+
+    (void) state;
+
+    for (i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+        assert_int_equal(settings_consume_once(lines[i].line, line),
+                         lines[i].had);
+        assert_string_equal(line, lines[i].once);
+    }
 }
 
 
@@ -463,7 +497,8 @@ test_bad_descriptors_are_refused(void **state)
         "min 1025", "max 1025", "memory 1x", "memory 0", "routes %zz",
         "idempotent 2", "consumes Orders", "consumes orders%20batch=101",
         "schedule *", "schedule @every%2010s%20tz=Nowhere/Land",
-        "consumes orders%0Amails%20wait=ever"
+        "consumes orders%0Amails%20wait=ever", "consumes a%0Ab%0Aa",
+        "schedule @daily%0A@daily"
     };
 
     (void) state;
@@ -626,6 +661,7 @@ main(void)
         cmocka_unit_test(test_backend_services_of_a_function_are_read),
         cmocka_unit_test(test_bad_backend_services_are_refused),
         cmocka_unit_test(test_events_of_nginx_conf_replace_the_descriptors),
+        cmocka_unit_test(test_what_happens_once_is_consumed_one_by_one),
         cmocka_unit_test(test_numbers_beside_the_limits),
         cmocka_unit_test(test_what_is_not_given_is_unset),
         cmocka_unit_test(test_function_blocks_are_read),

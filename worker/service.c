@@ -1,0 +1,817 @@
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "beside.h"
+#include "deposit.h"
+#include "faas_scoreboard.h"
+#include "log.h"
+#include "service.h"
+#include "supervisor.h"
+
+
+/* between the starts of one; what it gets to end; how often a lock is tried,
+   and when it is said that it is held */
+#define SERVICE_SPACE_MS  1000
+#define SERVICE_END_MS    1000
+#define SERVICE_LOCK_MS   20
+#define SERVICE_HELD_MS   3000
+
+#define SERVICE_PROGRAMS  2
+
+/* the child's descriptors, beside 0, 1 and 2 */
+#define SERVICE_CHANNEL   3
+#define SERVICE_LISTEN    4
+#define SERVICE_PROGRAM   5    /* closed by exec */
+#define SERVICE_FIRST     10
+
+
+/* a program, opened when it is asked for first */
+
+typedef struct {
+    const char               *name;
+    int                       fd;
+    int                       looked;
+} service_program_t;
+
+
+/* what one start needs until it has happened; all -1 at first */
+
+typedef struct {
+    int                       channel[2];
+    int                       go[2];         /* a byte: you may run */
+    int                       zero;          /* its descriptor 0 */
+    int                       log;           /* 1 and 2 */
+} service_start_t;
+
+
+static int service_program(const char *name);
+static void service_init(service_t *s);
+static void service_spawn(service_t *s);
+static int service_prepare(service_t *s, service_start_t *start);
+static int service_lock(service_t *s, service_start_t *start);
+static int service_run(service_t *s, service_start_t *start);
+static int service_deposit(service_t *s, const service_start_t *start);
+static void service_discard(service_start_t *start);
+static void service_exec(const service_t *s, const service_start_t *start)
+    __attribute__((noreturn));
+static int service_place(const service_t *s, const service_start_t *start);
+static void service_events(void *data, uint32_t events);
+static void service_said(service_t *s, const char *text);
+static void service_gone(service_t *s);
+static void service_forget(service_t *s);
+static void service_end(service_t *s);
+static void service_timer(void *data);
+static void service_kill(service_t *s);
+static int32_t service_pid(int process);
+static int service_memfd(const text_t *text);
+
+
+static service_t  *service_list;
+
+static service_program_t  service_programs[SERVICE_PROGRAMS] = {
+    { "faas-events", -1, 0 },
+    { "faas-tender", -1, 0 }
+};
+
+
+int
+service_has_program(const char *name)
+{
+    return service_program(name) != -1;
+}
+
+
+static int
+service_program(const char *name)
+{
+    char                key[SERVICE_KEY_SIZE];
+    service_program_t  *p;
+
+    for (p = service_programs; strcmp(p->name, name) != 0; p++) { /* void */ }
+
+    if (p->looked) {
+        return p->fd;
+    }
+
+    p->looked = 1;
+
+    (void) snprintf(key, sizeof(key), "program/%s", name);
+    p->fd = beside_program(name, key);
+
+    if (p->fd == -1) {
+        log_line(LOG_WARN, errno, "\"%s\" cannot be had beside "
+                 "faas-supervisor, %s", name, strcmp(name, "faas-events") == 0
+                 ? "there are no queues, timers and async calls"
+                 : "databases of functions are not looked after");
+    }
+
+    return p->fd;
+}
+
+
+static void
+service_init(service_t *s)
+{
+    if (s->channel.data == s) {
+        return;
+    }
+
+    s->channel.fd = -1;
+    s->channel.handler = service_events;
+    s->channel.data = s;
+    s->timer.handler = service_timer;
+    s->timer.data = s;
+    s->process = -1;
+
+    s->next = service_list;
+    service_list = s;
+}
+
+
+void
+service_adopt(service_t *s)
+{
+    int  fd;
+
+    service_init(s);
+
+    fd = deposit_take("%s", s->key);
+    s->process = deposit_take("%s-pid", s->key);
+
+    if (fd == -1 || loop_add(&s->channel, fd, EPOLLIN) == -1) {
+
+        if (fd != -1) {
+            close(fd);
+        }
+
+        service_forget(s);    /* half started, if there is anything */
+        return;
+    }
+
+    s->pid = service_pid(s->process);
+    s->started_ms = loop_now_ms();
+    s->state = SERVICE_RUNNING;
+    s->wanted = 1;
+    s->started(s);
+}
+
+
+int
+service_start(service_t *s)
+{
+    if (service_program(s->program) == -1) {
+        return -1;
+    }
+
+    service_init(s);
+    s->wanted = 1;
+
+    if (s->state == SERVICE_NONE) {
+        service_spawn(s);
+    }
+
+    return 0;
+}
+
+
+void
+service_stop(service_t *s)
+{
+    s->wanted = 0;
+
+    switch (s->state) {
+
+    case SERVICE_RUNNING:
+        s->state = SERVICE_ENDING;
+
+        /* it reads the end; we go on until it closes its own */
+
+        (void) shutdown(s->channel.fd, SHUT_WR);
+        loop_arm(&s->timer, loop_now_ms() + SERVICE_END_MS);
+        break;
+
+    case SERVICE_ENDING:
+        break;
+
+    default:
+        service_forget(s);
+        service_end(s);
+    }
+}
+
+
+void
+service_restart(service_t *s)
+{
+    if (s->state == SERVICE_RUNNING) {
+        service_stop(s);
+        s->wanted = 1;
+    }
+}
+
+
+int
+service_end_all(int hard)
+{
+    int         left;
+    service_t  *s, *next;
+
+    left = 0;
+
+    for (s = service_list; s != NULL; s = next) {
+        next = s->next;
+
+        if (s->state == SERVICE_ENDING) {
+            s->wanted = 0;
+
+            if (hard) {
+                service_kill(s);
+            }
+
+            left++;
+            continue;
+        }
+
+        left += s->state == SERVICE_RUNNING;
+        service_stop(s);    /* it may be gone now */
+    }
+
+    return left;
+}
+
+
+static void
+service_spawn(service_t *s)
+{
+    int              rc;
+    service_start_t  start;
+
+    memset(&start, -1, sizeof(start));
+
+    rc = service_prepare(s, &start);
+
+    if (rc == FAAS_OK) {
+        rc = service_run(s, &start);
+    }
+
+    if (rc == FAAS_ERROR) {
+        supervisor_error(errno, "could not start the %s process", s->title);
+    }
+
+    service_discard(&start);
+
+    if (rc != FAAS_OK) {
+        s->state = SERVICE_WAITING;
+        loop_arm(&s->timer, loop_now_ms() + (rc == FAAS_AGAIN
+                                             ? SERVICE_LOCK_MS
+                                             : SERVICE_SPACE_MS));
+        return;
+    }
+
+    s->started(s);
+}
+
+
+static int
+service_prepare(service_t *s, service_start_t *start)
+{
+    int  rc;
+
+    rc = s->lock != NULL ? service_lock(s, start) : FAAS_OK;
+
+    if (rc != FAAS_OK) {
+        return rc;
+    }
+
+    if (start->zero == -1) {
+        start->zero = open("/dev/null", O_RDONLY|O_CLOEXEC);
+    }
+
+    /* its descriptors for the log are of the file that is there now; what was
+       inherited from nginx may be a rotated one */
+
+    if (supervisor.settings->error_log != NULL) {
+        start->log = open(supervisor.settings->error_log,
+                          O_WRONLY|O_APPEND|O_NOCTTY|O_CLOEXEC);
+    }
+
+    if (start->zero == -1
+        || socketpair(AF_UNIX, SOCK_SEQPACKET|SOCK_CLOEXEC, 0, start->channel)
+           == -1
+        || pipe2(start->go, O_CLOEXEC) == -1
+        || fcntl(start->channel[0], F_SETFL, O_RDWR|O_NONBLOCK) == -1)
+    {
+        return FAAS_ERROR;
+    }
+
+    return FAAS_OK;
+}
+
+
+/* FAAS_AGAIN: another one has not ended yet */
+
+static int
+service_lock(service_t *s, service_start_t *start)
+{
+    start->zero = openat(supervisor.state_dir, s->lock,
+                         O_RDONLY|O_CREAT|O_NOFOLLOW|O_NONBLOCK|O_CLOEXEC,
+                         0600);
+
+    if (start->zero == -1) {
+        return FAAS_ERROR;
+    }
+
+    if (flock(start->zero, LOCK_EX|LOCK_NB) == 0) {
+        s->held_ms = 0;
+        return FAAS_OK;
+    }
+
+    if (errno != EWOULDBLOCK) {
+        return FAAS_ERROR;
+    }
+
+    if (s->held_ms == 0) {
+        s->held_ms = loop_now_ms();
+
+    } else if (s->held_ms != UINT64_MAX
+               && loop_now_ms() - s->held_ms > SERVICE_HELD_MS)
+    {
+        supervisor_error(0, "another %s process holds \"%s\" in faas_state, "
+                         "it is waited for", s->title, s->lock);
+        s->held_ms = UINT64_MAX;
+    }
+
+    return FAAS_AGAIN;
+}
+
+
+static int
+service_run(service_t *s, service_start_t *start)
+{
+    int    error;
+    pid_t  pid;
+
+    pid = fork();
+
+    if (pid == 0) {
+        service_exec(s, start);
+    }
+
+    if (pid == -1) {
+        return FAAS_ERROR;
+    }
+
+    s->pid = pid;
+    s->process = (int) syscall(SYS_pidfd_open, pid, 0);
+
+    /* without the byte it ends when the pipe is closed */
+
+    if (s->process == -1
+        || loop_add(&s->channel, start->channel[0], EPOLLIN) == -1
+        || service_deposit(s, start) == -1
+        || write(start->go[1], "g", 1) != 1)
+    {
+        error = errno;
+        (void) loop_remove(&s->channel);
+        service_forget(s);
+        errno = error;
+        return FAAS_ERROR;
+    }
+
+    start->channel[0] = -1;
+    s->started_ms = loop_now_ms();
+    s->error[0] = '\0';
+    s->state = SERVICE_RUNNING;
+
+    log_line(LOG_INFO, 0, "%s process %d is started", s->title, (int) pid);
+
+    return FAAS_OK;
+}
+
+
+static int
+service_deposit(service_t *s, const service_start_t *start)
+{
+    return deposit_put(start->channel[0], "%s", s->key) == 0
+           && deposit_put(s->process, "%s-pid", s->key) == 0 ? 0 : -1;
+}
+
+
+/* what the child has is its own */
+
+static void
+service_discard(service_start_t *start)
+{
+    size_t     i;
+    const int  fds[] = {
+        start->channel[0], start->channel[1], start->go[0], start->go[1],
+        start->zero, start->log
+    };
+
+    for (i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
+        if (fds[i] != -1) {
+            close(fds[i]);
+        }
+    }
+}
+
+
+/* in the child */
+
+static void
+service_exec(const service_t *s, const service_start_t *start)
+{
+    int       i;
+    char      name[SERVICE_KEY_SIZE], go;
+    sigset_t  set;
+
+    static char  path[] = "PATH=/usr/local/bin:/usr/bin:/bin";
+
+    char  *argv[] = { name, NULL };
+    char  *envp[] = { path, NULL };
+
+    (void) snprintf(name, sizeof(name), "%s", s->program);
+
+    /* also the end of the supervisor is an end of that pipe */
+
+    close(start->go[1]);
+
+    if (read(start->go[0], &go, 1) != 1 || service_place(s, start) == -1) {
+        _exit(1);
+    }
+
+    for (i = 1; i < NSIG; i++) {
+        (void) signal(i, SIG_DFL);
+    }
+
+    sigemptyset(&set);
+    sigprocmask(SIG_SETMASK, &set, NULL);
+    (void) setsid();
+    (void) umask(0007);
+
+    if (user_become(&s->user) == -1
+        || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1)
+    {
+        log_line(LOG_ALERT, errno, "the %s process could not become uid %lu",
+                 s->title, (unsigned long) s->user.uid);
+        _exit(1);
+    }
+
+    fexecve(SERVICE_PROGRAM, argv, envp);
+
+    log_line(LOG_ALERT, errno, "could not execute \"%s\"", s->program);
+    _exit(1);
+}
+
+
+/* out of the way first, then each to its place; the rest goes */
+
+static int
+service_place(const service_t *s, const service_start_t *start)
+{
+    int  fd[5], i;
+
+    fd[0] = start->zero;
+    fd[1] = start->log != -1 ? start->log : STDERR_FILENO;
+    fd[2] = start->channel[1];
+    fd[3] = service_program(s->program);
+    fd[4] = s->listen;
+
+    for (i = 0; i < 5; i++) {
+        if (fd[i] != -1) {
+            fd[i] = fcntl(fd[i], F_DUPFD_CLOEXEC, SERVICE_FIRST);
+
+            if (fd[i] == -1) {
+                return -1;
+            }
+        }
+    }
+
+    if (dup2(fd[0], STDIN_FILENO) == -1 || dup2(fd[1], STDOUT_FILENO) == -1
+        || dup2(fd[1], STDERR_FILENO) == -1
+        || dup2(fd[2], SERVICE_CHANNEL) == -1
+        || dup3(fd[3], SERVICE_PROGRAM, O_CLOEXEC) == -1)
+    {
+        return -1;
+    }
+
+    if (fd[4] == -1) {
+        close(SERVICE_LISTEN);
+
+    } else if (dup2(fd[4], SERVICE_LISTEN) == -1) {
+        return -1;
+    }
+
+    return (int) syscall(SYS_close_range, SERVICE_PROGRAM + 1, ~0u, 0);
+}
+
+
+static void
+service_events(void *data, uint32_t events)
+{
+    char        text[4096];
+    ssize_t     n;
+    service_t  *s;
+
+    (void) events;
+
+    s = data;
+
+    for ( ;; ) {
+        n = recv(s->channel.fd, text, sizeof(text) - 1, MSG_DONTWAIT);
+
+        if (n == -1 && errno == EINTR) {
+            continue;
+        }
+
+        if (n == -1 && errno == EAGAIN) {
+            return;
+        }
+
+        if (n <= 0) {
+            service_gone(s);
+            return;
+        }
+
+        text[n] = '\0';
+        service_said(s, text);
+    }
+}
+
+
+/* the same again is not worth a line */
+
+static void
+service_said(service_t *s, const char *text)
+{
+    if (strcmp(text, "ready") == 0) {
+        s->error[0] = '\0';
+        return;
+    }
+
+    if (strncmp(text, "error ", 6) != 0) {
+        text = "it says what is no message";
+
+    } else {
+        text += 6;
+    }
+
+    if (strncmp(s->error, text, sizeof(s->error) - 1) != 0) {
+        (void) snprintf(s->error, sizeof(s->error), "%.*s",
+                        (int) sizeof(s->error) - 1, text);
+        supervisor_error(0, "%s process %d: %s", s->title, (int) s->pid,
+                         text);
+    }
+}
+
+
+/* its end of the channel is closed: it has ended, or will now */
+
+static void
+service_gone(service_t *s)
+{
+    uint64_t  at_ms;
+
+    if (s->state == SERVICE_RUNNING) {
+        log_line(LOG_ERROR, 0, "%s process %d is gone%s", s->title,
+                 (int) s->pid, supervisor.draining ? ""
+                                                   : ", starting another");
+    }
+
+    service_kill(s);
+    close(loop_remove(&s->channel));
+
+    if (!s->wanted || supervisor.draining) {
+        s->wanted = 0;
+        service_forget(s);
+        service_end(s);
+        return;
+    }
+
+    at_ms = loop_now_ms();
+
+    if (s->state == SERVICE_RUNNING
+        && at_ms - s->started_ms < SERVICE_SPACE_MS)
+    {
+        at_ms += SERVICE_SPACE_MS;
+    }
+
+    service_forget(s);
+    s->state = SERVICE_WAITING;
+    loop_arm(&s->timer, at_ms);
+}
+
+
+/* no process any more, and nothing with the keeper */
+
+static void
+service_forget(service_t *s)
+{
+    deposit_remove("%s", s->key);
+    deposit_remove("%s-pid", s->key);
+    loop_disarm(&s->timer);
+
+    if (s->process != -1) {
+        service_kill(s);
+        close(s->process);
+        s->process = -1;
+    }
+
+    s->pid = 0;
+    s->state = SERVICE_NONE;
+}
+
+
+/* for good */
+
+static void
+service_end(service_t *s)
+{
+    service_t  **p;
+
+    for (p = &service_list; *p != NULL; p = &(*p)->next) {
+        if (*p == s) {
+            *p = s->next;
+            break;
+        }
+    }
+
+    s->channel.data = NULL;    /* service_init() */
+
+    if (s->ended != NULL) {
+        s->ended(s);
+    }
+}
+
+
+static void
+service_timer(void *data)
+{
+    service_t  *s;
+
+    s = data;
+
+    if (s->state == SERVICE_ENDING) {
+        log_line(LOG_WARN, 0, "%s process %d does not end, it is killed",
+                 s->title, (int) s->pid);
+        service_kill(s);
+        return;
+    }
+
+    if (s->state == SERVICE_WAITING && s->wanted && !supervisor.draining) {
+        service_spawn(s);
+    }
+}
+
+
+static void
+service_kill(service_t *s)
+{
+    if (s->process != -1) {
+        (void) syscall(SYS_pidfd_send_signal, s->process, SIGKILL, NULL, 0);
+    }
+}
+
+
+/* for lines of the log only */
+
+static int32_t
+service_pid(int process)
+{
+    int    pid;
+    char   path[64], line[64];
+    FILE  *info;
+
+    pid = 0;
+    (void) snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", process);
+
+    info = process != -1 ? fopen(path, "re") : NULL;
+
+    if (info == NULL) {
+        return 0;
+    }
+
+    while (fgets(line, sizeof(line), info) != NULL) {
+        if (strncmp(line, "Pid:", 4) == 0) {
+            pid = (int) strtol(line + 4, NULL, 10);
+        }
+    }
+
+    (void) fclose(info);
+
+    return pid;
+}
+
+
+int
+service_settings(service_t *s, const text_t *text)
+{
+    int             fd, rc;
+    char            control[CMSG_SPACE(sizeof(int))];
+    struct iovec    iov;
+    struct msghdr   msg;
+    struct cmsghdr  *c;
+
+    static char  settings[] = "settings";
+
+    if (s->state != SERVICE_RUNNING) {
+        return FAAS_ERROR;
+    }
+
+    fd = service_memfd(text);
+
+    if (fd == -1) {
+        supervisor_error(errno, "no memory for the settings of the %s "
+                         "process", s->title);
+        return FAAS_AGAIN;
+    }
+
+    memset(&msg, 0, sizeof(msg));
+    memset(control, 0, sizeof(control));
+
+    iov.iov_base = settings;
+    iov.iov_len = sizeof(settings) - 1;
+    msg.msg_iov = &iov;
+    msg.msg_iovlen = 1;
+    msg.msg_control = control;
+    msg.msg_controllen = sizeof(control);
+
+    c = CMSG_FIRSTHDR(&msg);
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(c), &fd, sizeof(int));
+
+    rc = FAAS_OK;
+
+    if (sendmsg(s->channel.fd, &msg, MSG_NOSIGNAL|MSG_DONTWAIT) == -1) {
+
+        rc = errno == EAGAIN || errno == ENOBUFS || errno == ETOOMANYREFS
+             ? FAAS_AGAIN : FAAS_ERROR;
+
+        if (errno == EPIPE
+            && recv(s->channel.fd, control, 1, MSG_PEEK|MSG_DONTWAIT) != 0)
+        {
+            /* it is there: the supervisor before us had told it to end */
+
+            service_restart(s);
+        }
+    }
+
+    close(fd);
+
+    return rc;
+}
+
+
+/* sealed: what is read is what was written */
+
+static int
+service_memfd(const text_t *text)
+{
+    int      fd, error;
+    size_t   done;
+    ssize_t  n;
+
+    fd = memfd_create("faas-settings", MFD_CLOEXEC|MFD_ALLOW_SEALING);
+
+    if (fd == -1) {
+        return -1;
+    }
+
+    for (done = 0; done < text->size; done += (size_t) n) {
+        n = write(fd, text->data + done, text->size - done);
+
+        if (n <= 0) {
+            goto failed;
+        }
+    }
+
+    if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK|F_SEAL_GROW|F_SEAL_WRITE
+                               |F_SEAL_SEAL) == -1)
+    {
+        goto failed;
+    }
+
+    return fd;
+
+failed:
+
+    error = errno;
+    close(fd);
+    errno = error;
+
+    return -1;
+}
