@@ -86,6 +86,13 @@ EVENTS     := $(wildcard baas/events*.c) $(BAAS_QUEUE) $(BAAS_REDIS) \
               base/sha256.c base/loop.c base/log.c scoreboard/faas_event.c \
               scoreboard/faas_cron.c scoreboard/faas_control.c
 
+# queues, async calls and timers to calls of functions
+EVENTS     := $(wildcard baas/events*.c) $(BAAS_QUEUE) $(BAAS_REDIS) \
+              $(wildcard baas/queue_redis*.c) baas/kv.c baas/wire.c \
+              baas/baas_error.c baas/process_mark.c \
+              base/sha256.c base/loop.c base/log.c scoreboard/faas_event.c \
+              scoreboard/faas_cron.c scoreboard/faas_control.c
+
 # one function for each file; what it needs from pkg-config
 EXAMPLES           := $(patsubst examples/%.c,%,$(wildcard examples/*.c))
 PACKAGES_markdown  := libcmark
@@ -131,6 +138,11 @@ $(BUILD)/faas-zygote: $(call objects,$(ZYGOTE) $(BAAS_SDK) $(BAAS_STORE) \
 	    -lhiredis -ldl \
 	    $(if $(wildcard baas/kv_redis.c),,-Wl,--defsym=kv_redis_create=0 \
 	        -Wl,--defsym=kv_redis_destroy=0)
+
+$(BUILD)/faas-events: $(call objects,$(EVENTS))
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS_) $(LDFLAGS) -o $@ $^ -lcurl -lsqlite3 -lhiredis \
+	    -lcrypto -ldl
 
 $(BUILD)/faas-events: $(call objects,$(EVENTS))
 	$(call say,LD,$@)
