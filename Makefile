@@ -83,12 +83,6 @@ BAAS_QUEUE := baas/queue.c baas/queue_sqlite.c baas/queue_sqlite_calls.c \
 # queues, async calls and timers to calls of functions
 EVENTS     := $(wildcard baas/events*.c) $(BAAS_QUEUE) $(BAAS_REDIS) \
               $(wildcard baas/queue_redis*.c) baas/kv.c baas/wire.c \
-              base/sha256.c base/loop.c base/log.c scoreboard/faas_event.c \
-              scoreboard/faas_cron.c scoreboard/faas_control.c
-
-# queues, async calls and timers to calls of functions
-EVENTS     := $(wildcard baas/events*.c) $(BAAS_QUEUE) $(BAAS_REDIS) \
-              $(wildcard baas/queue_redis*.c) baas/kv.c baas/wire.c \
               baas/baas_error.c baas/process_mark.c \
               base/sha256.c base/loop.c base/log.c scoreboard/faas_event.c \
               scoreboard/faas_cron.c scoreboard/faas_control.c
@@ -112,7 +106,7 @@ objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
 .PHONY: all
 all: $(BUILD)/ngx_http_faas_module.so $(BUILD)/faas-supervisor \
-     $(BUILD)/faas-zygote $(BUILD)/faas-events examples
+     $(BUILD)/faas-zygote examples
 
 
 # -- programs -----------------------------------------------------------------
@@ -138,11 +132,6 @@ $(BUILD)/faas-zygote: $(call objects,$(ZYGOTE) $(BAAS_SDK) $(BAAS_STORE) \
 	    -lhiredis -ldl \
 	    $(if $(wildcard baas/kv_redis.c),,-Wl,--defsym=kv_redis_create=0 \
 	        -Wl,--defsym=kv_redis_destroy=0)
-
-$(BUILD)/faas-events: $(call objects,$(EVENTS))
-	$(call say,LD,$@)
-	$(Q)$(CC) $(LDFLAGS_) $(LDFLAGS) -o $@ $^ -lcurl -lsqlite3 -lhiredis \
-	    -lcrypto -ldl
 
 $(BUILD)/faas-events: $(call objects,$(EVENTS))
 	$(call say,LD,$@)
