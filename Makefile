@@ -87,6 +87,12 @@ EVENTS     := $(wildcard baas/events*.c) $(BAAS_QUEUE) $(BAAS_REDIS) \
               base/sha256.c base/loop.c base/log.c scoreboard/faas_event.c \
               scoreboard/faas_cron.c scoreboard/faas_control.c
 
+# the one checkpointer of a user's databases
+TENDER     := baas/tender.c baas/tender_settings.c baas/tender_place.c \
+              baas/tender_file.c baas/tender_policy.c baas/tender_send.c \
+              baas/client.c baas/wire.c base/loop.c base/log.c \
+              scoreboard/faas_control.c $(BAAS_STORE)
+
 # one function for each file; what it needs from pkg-config
 EXAMPLES           := $(patsubst examples/%.c,%,$(wildcard examples/*.c))
 PACKAGES_markdown  := libcmark
@@ -106,7 +112,7 @@ objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
 .PHONY: all
 all: $(BUILD)/ngx_http_faas_module.so $(BUILD)/faas-supervisor \
-     $(BUILD)/faas-zygote examples
+     $(BUILD)/faas-zygote $(BUILD)/faas-tender examples
 
 
 # -- programs -----------------------------------------------------------------
@@ -137,6 +143,10 @@ $(BUILD)/faas-events: $(call objects,$(EVENTS))
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS_) $(LDFLAGS) -o $@ $^ -lcurl -lsqlite3 -lhiredis \
 	    -lcrypto -ldl
+
+$(BUILD)/faas-tender: $(call objects,$(TENDER))
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS_) $(LDFLAGS) -o $@ $^ -lsqlite3
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 
@@ -361,7 +371,7 @@ install: all
 	    $(DESTDIR)$(INSTALLED)/ngx_http_faas_module.so.new
 	mv -f $(DESTDIR)$(INSTALLED)/ngx_http_faas_module.so.new \
 	    $(DESTDIR)$(INSTALLED)/ngx_http_faas_module.so
-	for program in faas-supervisor faas-zygote; do \
+	for program in faas-supervisor faas-zygote faas-tender; do \
 	    install -m 0755 $(BUILD)/$$program \
 	        $(DESTDIR)$(LIBEXEC)/$$program.new \
 	    && mv -f $(DESTDIR)$(LIBEXEC)/$$program.new \
@@ -392,6 +402,7 @@ uninstall:
 	rm -f $(DESTDIR)$(INSTALLED)/ngx_http_faas_module.so \
 	    $(DESTDIR)$(LIBEXEC)/faas-supervisor \
 	    $(DESTDIR)$(LIBEXEC)/faas-zygote \
+	    $(DESTDIR)$(LIBEXEC)/faas-tender \
 	    $(DESTDIR)$(PREFIX)/include/faas.h \
 	    $(DESTDIR)$(PREFIX)/lib/pkgconfig/faas.pc \
 	    $(DESTDIR)$(UNITS)/nginx.service.d/faas.conf
