@@ -8,9 +8,9 @@
  *   PREFIX{SPACE}:i       sorted set, all scores 0: the keys that there are,
  *                         and some that have expired
  *
- * A space is one slot of a cluster, and all of a call is one round trip, but
- * for cas, remove, incr's first look, expire and what scan tidies up, which
- * WATCH.
+ * A space is one slot of a cluster.  A call is one round trip; cas is two
+ * (WATCH and a look, then the transaction), and scan two for each lot of keys
+ * (names, then entries).
  */
 
 

@@ -121,8 +121,14 @@ int redis_run(redis_t *r, faas_bytes_t key, unsigned flags,
 const redisReply *redis_answer(const redis_t *r, size_t i);
 
 /* the first code of the answers that is not FAAS_OK; that of a transaction
-   is FAAS_ECONFLICT when what was watched has changed */
+   is FAAS_ECONFLICT when what was watched has changed.  _of: of n of them */
 int redis_result(redis_t *r);
+int redis_result_of(redis_t *r, size_t first, size_t n);
+
+/* all answers, for who begins another batch while looking at them; to be
+   given to redis_release() */
+redisReply **redis_take(redis_t *r, size_t *n);
+void redis_release(redisReply **answers, size_t n);
 
 /* a batch of one command */
 int redis_do(redis_t *r, faas_bytes_t key, unsigned flags,
