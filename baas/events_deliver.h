@@ -61,6 +61,7 @@ typedef struct {
     const char               *name;        /* NULL and 0: no such header */
     const char               *id;
     const char               *request_id;  /* X-Request-ID */
+    const char               *signature;   /* with a url: Faas-Signature */
     uint32_t                  attempt;
     uint32_t                  messages;
     uint32_t                  depth;

@@ -34,7 +34,8 @@ typedef struct {
     const char               *headers;     /* lines ended by \n */
     faas_bytes_t              body;
     const char               *timer;       /* key "FUNCTION/NAME" */
-    int64_t                   due_ms;      /* of a timer */
+    int64_t                   due_ms;      /* of a timer; of a deferred
+                                              one: not before, 0: at once */
     uint64_t                  fence;
     uint32_t                  attempts;    /* of a timer's run; 0: those of
                                               `async` */

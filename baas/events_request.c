@@ -199,6 +199,9 @@ request_headers(const events_call_t *call, struct curl_slist **headers)
         request_add(headers, line);
         request_value(headers, "Faas-Function", call->function);
         request_number(headers, "Faas-Depth", call->depth);
+
+    } else {
+        request_value(headers, "Faas-Signature", call->signature);
     }
 
     if (call->event != NULL) {

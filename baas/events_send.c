@@ -241,6 +241,7 @@ send_to_function(send_entry_t *entry, queue_message_t *m, faas_bytes_t data)
     invocation.kind = EVENTS_DEFER;
     invocation.method = "POST";
     invocation.body = data;
+    invocation.due_ms = m->due_ms;
 
     memset(&w, 0, sizeof(w));
     events_invocation_encode(&w, &invocation);
