@@ -17,18 +17,10 @@
 #define KV_CONFORMANCE_H_INCLUDED
 
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-#include <cmocka.h>
+#include "baas_scope.h"
 
 #include "kv.h"
 
@@ -41,80 +33,7 @@ static kv_t *kv_open(const char *space);
 static void kv_close(kv_t *kv);
 
 
-/* -- a scope: memory that is freed at the end of a test, ten seconds ------- */
-
-typedef struct test_block_s  test_block_t;
-
-struct test_block_s {
-    test_block_t   *next;
-    max_align_t     memory[];
-};
-
-
-static test_block_t  *test_blocks;
-static long           test_allocs = -1;   /* so many work, -1: all */
-static baas_scope_t   test_scope;
-static char           test_space_name[64];
-
-
-static int64_t
-test_monotonic_ms(void)
-{
-    struct timespec  ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-
-    return (int64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
-
-static void *
-test_alloc(void *data, size_t n)
-{
-    test_block_t  *block;
-
-    (void) data;
-
-    if (test_allocs == 0) {
-        return NULL;
-    }
-
-    if (test_allocs > 0) {
-        test_allocs--;
-    }
-
-    block = calloc(1, sizeof(test_block_t) + n);
-    assert_non_null(block);
-
-    block->next = test_blocks;
-    test_blocks = block;
-
-    return block->memory;
-}
-
-
-static void
-test_log(void *data, const char *line)
-{
-    (void) data;
-
-    fprintf(stderr, "log: %s\n", line);
-}
-
-
-static const baas_scope_t *
-test_scope_of(int64_t ms)
-{
-    test_scope.deadline_ms = test_monotonic_ms() + ms;
-    test_scope.request_id = "";
-    test_scope.traceparent = "";
-    test_scope.alloc = test_alloc;
-    test_scope.log = test_log;
-
-    return &test_scope;
-}
-
-#define SCOPE  test_scope_of(10000)
+static char  test_space_name[64];
 
 
 static int
@@ -126,25 +45,6 @@ test_setup(void **state)
 
     snprintf(test_space_name, sizeof(test_space_name), "t%d-%u",
              (int) getpid(), number++);
-
-    return 0;
-}
-
-
-static int
-test_teardown(void **state)
-{
-    test_block_t  *block;
-
-    (void) state;
-
-    test_allocs = -1;
-
-    while (test_blocks != NULL) {
-        block = test_blocks;
-        test_blocks = block->next;
-        free(block);
-    }
 
     return 0;
 }
@@ -163,21 +63,6 @@ test_open(void)
 
 
 /* -- short forms ----------------------------------------------------------- */
-
-static faas_bytes_t
-test_bytes(const void *data, size_t size)
-{
-    faas_bytes_t  bytes;
-
-    bytes.data = data;
-    bytes.size = size;
-
-    return bytes;
-}
-
-#define B(literal)  test_bytes(literal, sizeof(literal) - 1)
-#define NONE        test_bytes(NULL, 0)
-
 
 static int
 test_put(kv_t *kv, faas_bytes_t key, faas_bytes_t value)
