@@ -403,6 +403,12 @@ kv_redis_look_for_expired(kv_redis_t *k, const baas_scope_t *scope,
 
 /* -- others ---------------------------------------------------------------- */
 
+/*
+ * When its memory is full Redis queues nothing, not even what frees some: then
+ * the key is removed alone, and its index entry is left as that of one that
+ * has expired.
+ */
+
 static int
 kv_redis_remove(kv_t *kv, const baas_scope_t *scope, faas_bytes_t key)
 {
@@ -427,19 +433,33 @@ kv_redis_remove(kv_t *kv, const baas_scope_t *scope, faas_bytes_t key)
 
     if (rc == FAAS_OK) {
         rc = redis_result(r);
+        done = redis_answer(r, 3);
+
+        if (rc == FAAS_OK && done->type == REDIS_REPLY_ARRAY
+            && done->elements == 2)
+        {
+            return done->element[0]->integer ? FAAS_OK : FAAS_ENOTFOUND;
+        }
+    }
+
+    if (rc != FAAS_EFULL) {
+        return rc == FAAS_OK ? FAAS_ERROR : rc;
+    }
+
+    redis_batch(r);
+    redis_add(r, faas_text("DEL"), name);
+
+    rc = redis_run(r, k->index, 0, scope->deadline_ms);
+
+    if (rc == FAAS_OK) {
+        rc = redis_result(r);
     }
 
     if (rc != FAAS_OK) {
         return rc;
     }
 
-    done = redis_answer(r, 3);
-
-    if (done->type != REDIS_REPLY_ARRAY || done->elements != 2) {
-        return FAAS_ERROR;
-    }
-
-    return done->element[0]->integer ? FAAS_OK : FAAS_ENOTFOUND;
+    return redis_answer(r, 0)->integer ? FAAS_OK : FAAS_ENOTFOUND;
 }
 
 
