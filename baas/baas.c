@@ -19,6 +19,7 @@ static kv_t *baas_space(baas_t *b, const char *name, int *code);
 static baas_space_t *baas_space_open(baas_t *b, const char *name, int *code);
 static int baas_space_fill(baas_t *b, baas_space_t *space,
     const baas_share_t *share);
+static void baas_database_end(const baas_t *b, baas_database_t *d);
 static baas_database_t *baas_database(baas_t *b, const char *name, int *code);
 static baas_database_t *baas_database_open(baas_t *b, const char *name,
     int *code);
@@ -111,7 +112,7 @@ baas_end(baas_t *b)
 
         if (d->begun) {
             d->begun = 0;
-            database_end(d->database);
+            baas_database_end(b, d);
         }
     }
 
@@ -121,6 +122,22 @@ baas_end(baas_t *b)
     }
 
     b->scope = NULL;
+}
+
+
+static void
+baas_database_end(const baas_t *b, baas_database_t *d)
+{
+    sqlite3  *db;
+
+    db = database_handle(d->database);
+
+    if (db && !sqlite3_get_autocommit(db)) {
+        baas_log(b, "faas: database \"%s\": a transaction was left open, it is "
+                 "rolled back", *d->name ? d->name : b->conf.function);
+    }
+
+    database_end(d->database);
 }
 
 
@@ -259,6 +276,11 @@ baas_space(baas_t *b, const char *name, int *code)
 
     name = baas_own_name(b, name);
 
+    if (name == NULL) {
+        *code = FAAS_EINVAL;
+        return NULL;
+    }
+
     for (space = b->spaces; space; space = space->next) {
 
         if (strcmp(space->name, name) == 0) {
@@ -299,12 +321,6 @@ baas_space_open(baas_t *b, const char *name, int *code)
     share = NULL;
 
     if (*name) {
-
-        if (!baas_is_name(name)) {
-            *code = FAAS_EINVAL;
-            return NULL;
-        }
-
         share = baas_conf_share(&b->conf, name);
 
         if (share == NULL) {
@@ -394,6 +410,11 @@ baas_db(baas_t *b, const char *name, int *code)
 
     name = baas_own_name(b, name);
 
+    if (name == NULL) {
+        *code = FAAS_EINVAL;
+        return NULL;
+    }
+
     if (b->once && *name) {
         *code = FAAS_EUNSUPPORTED;
         return NULL;
@@ -479,12 +500,6 @@ baas_database_open(baas_t *b, const char *name, int *code)
     const baas_share_t  *share;
 
     file = *name ? name : b->conf.function;
-
-    if (!baas_is_name(file)) {
-        *code = FAAS_EINVAL;
-        return NULL;
-    }
-
     share = *name ? baas_conf_share(&b->conf, name) : NULL;
     directory = share ? share->path : b->conf.data;
 
@@ -653,12 +668,17 @@ baas_log(const baas_t *b, const char *format, ...)
 }
 
 
-/* the function's own may be called by its name too */
+/* "" for the function's own, which may be called by its name too; NULL for
+   what is no name */
 
 static const char *
 baas_own_name(const baas_t *b, const char *name)
 {
-    return name == NULL || strcmp(name, b->conf.function) == 0 ? "" : name;
+    if (name == NULL || strcmp(name, b->conf.function) == 0) {
+        return "";
+    }
+
+    return baas_is_name(name) ? name : NULL;
 }
 
 

@@ -176,17 +176,27 @@ class Version:
 
     read_log = Slot.read_log
 
-    def start(self, env=(), init_timeout_ms=20000, **fields):
+    def start(self, env=(), init_timeout_ms=20000, conf="", migrations=None,
+              **fields):
+        """conf: lines of baas.h; migrations: bytes as message.h has them."""
+
         code = os.open(self.path, os.O_RDONLY)
+        fds = []
         text = b"%d\0" % GID + b"".join(line.encode() + b"\0" for line in env)
+        if conf:
+            text += b"\0" + conf.encode()
+        if migrations is not None:
+            fds = [os.memfd_create("migrations")]
+            os.write(fds[0], migrations)
         fields = {"uid": UID, "gid": GID, **fields}
         self.zygote.channel.send(
             "START", text, [code, self.init.peer.fileno(),
                             self.template.peer.fileno(),
-                            self.report.peer.fileno(), self.log_write],
+                            self.report.peer.fileno(), self.log_write, *fds],
             name=self.name.encode(), version=b"01234567", index=self.index,
             init_timeout_ms=init_timeout_ms, **fields)
-        os.close(code)
+        for fd in (code, *fds):
+            os.close(fd)
         for channel in (self.init, self.template, self.report):
             channel.peer.close()
         self.pid = self.zygote.channel.receive("STARTED").pid
