@@ -159,7 +159,6 @@ board_create(void)
                       : (uint64_t) supervisor.settings->scoreboard;
 
     fd = memfd_create("faas-scoreboard", MFD_CLOEXEC|MFD_ALLOW_SEALING);
-    p = MAP_FAILED;
 
     if (fd == -1
         || ftruncate(fd, (off_t) supervisor.size) == -1

@@ -17,9 +17,6 @@
 #include "zygote_link.h"
 
 
-/* what migrations get over init_timeout: a table may be large */
-#define LINEAGE_MIGRATE_MS   (10 * 60 * 1000)
-
 /* bytes of MESSAGE_TEXT that an environment gets */
 #define LINEAGE_ENVIRONMENT  (64 * 1024)
 
@@ -64,8 +61,6 @@ lineage_start(version_t *v, char *why)
 
     v->timer.handler = lineage_timer;
     v->timer.data = v;
-
-    rc = FAAS_AGAIN;
 
     if (ends.code == -1) {
         (void) snprintf(why, SETTINGS_WHY_SIZE, "not in the store: %s",
@@ -219,7 +214,7 @@ lineage_start_send(version_t *v, const lineage_start_t *ends, char *why)
     if (v->migrations.fd != -1) {
         fd[INIT_FD_MIGRATIONS] = v->migrations.fd;
         nfds = INIT_FDS_MOST;
-        timeout_ms += LINEAGE_MIGRATE_MS;
+        timeout_ms += m.init_timeout_ms;    /* they get as much again */
     }
 
     memset(&text, 0, sizeof(text_t));

@@ -280,10 +280,10 @@ settings_limits(faas_limits_t *l, const settings_function_t *conf,
     }
 
     if (v[SETTINGS_MIN] > v[SETTINGS_MAX]) {
-        n += (size_t) snprintf(note + n, SETTINGS_WHY_SIZE - n,
-                               "%smin %lld clamped to max %lld",
-                               n ? ", " : "", (long long) v[SETTINGS_MIN],
-                               (long long) v[SETTINGS_MAX]);
+        (void) snprintf(note + n, SETTINGS_WHY_SIZE - n,
+                        "%smin %lld clamped to max %lld", n ? ", " : "",
+                        (long long) v[SETTINGS_MIN],
+                        (long long) v[SETTINGS_MAX]);
         v[SETTINGS_MIN] = v[SETTINGS_MAX];
     }
 

@@ -289,6 +289,9 @@ store_begin(int dir, const char *name, uid_t owner, uid_t deployer,
 {
     int  fd, rc;
 
+    memset(st, 0, sizeof(struct stat));
+    *leased = 0;
+
     fd = store_open_source(dir, name, st, why);
     if (fd < 0) {
         return fd;

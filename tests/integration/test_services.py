@@ -687,6 +687,139 @@ def sql(h, name, text="CREATE TABLE t (x);\n"):
     new.rename(h.functions / name)
 
 
+READER = """
+#include <faas.h>
+#include <sqlite3.h>
+static int rows(faas_request_t *r) {
+    sqlite3       *db = faas_db(r, %s, NULL);
+    sqlite3_stmt  *s;
+    if (db == NULL || sqlite3_prepare_v2(db, "SELECT v FROM t ORDER BY v", -1,
+                                         &s, NULL) != SQLITE_OK)
+    {
+        return faas_printf(r, "%s none");
+    }
+    faas_printf(r, "%s");
+    while (sqlite3_step(s) == SQLITE_ROW) {
+        faas_printf(r, " %%d", sqlite3_column_int(s, 0));
+    }
+    sqlite3_finalize(s);
+    return 0;
+}
+FAAS_FUNCTION(.handler = rows)
+"""
+TABLE = "CREATE TABLE t (v);\nINSERT INTO t VALUES (1);\n"
+ROW = "INSERT INTO t VALUES (%d);\n"
+
+
+def reader(text="one", database="NULL"):
+    return READER % (database, text, text)
+
+
+def test_migrations_are_applied_before_traffic(host):
+    def prepare(h):
+        sql(h, "db.2-more.sql", ROW % 2)
+        sql(h, "db.1.sql", TABLE)
+        sql(h, "db.10.sql", ROW % 10)
+        sql(h, "other.1.sql", TABLE)
+        sql(h, "db.orders.7.sql", TABLE + ROW % 7)
+
+    h = host(put={"db": reader(), "o": reader(), "db@orders": reader()},
+             prepare=prepare)
+    w = master.Worker(h)
+    assert w.call("db").body == b"one 1 2 10", h.log()
+    assert w.call("o").body == b"one none"
+    h.deploy("db", reader("two", '"orders"'))
+    assert w.call("db").body == b"two 1 7"
+    assert sorted(p.name for p in (h.state / "data" / "db").glob("*.db")) == [
+        "db.db", "orders.db"]
+
+
+def test_failing_migration_keeps_the_old_version(host):
+    h = host(put={"db": reader()}, prepare=lambda h: sql(h, "db.1.sql", TABLE))
+    w = master.Worker(h)
+    assert w.call("db").body == b"one 1"
+    first = h.current("db").sha256
+    sql(h, "db.2.sql", ROW % 2 + "INSERT INTO nowhere VALUES (1);\n")
+    h.put("db", reader("two"))
+    wait_until(lambda: "db.2.sql" in h.error_of("db"), "the refusal")
+    assert "no such table: nowhere" in h.error_of("db")
+    assert h.state_of("db") == "ready" and h.current("db").sha256 == first
+    assert w.call("db").body == b"one 1"
+    h.kill_supervisor()
+    wait_until(lambda: h.function("db").state and "db.2.sql" in
+               h.error_of("db"), "the same")
+    assert h.log().count("is refused: ") == 1
+    sql(h, "db.2.sql", ROW % 2)
+    wait_until(lambda: h.current("db").sha256 != first, "the new version")
+    assert w.call("db").body == b"two 1 2"
+    assert h.error_of("db") == ""
+
+
+def test_new_migration_of_a_running_function_is_applied(host):
+    h = host(put={"db": reader()}, prepare=lambda h: sql(h, "db.1.sql", TABLE))
+    w = master.Worker(h)
+    assert w.call("db").body == b"one 1"
+    sha = h.current("db").sha256
+    sql(h, "db.2.sql", ROW % 2)
+    wait_until(lambda: h.function("db").deploys == 2, "a new lineage")
+    assert w.call("db").body == b"one 1 2"
+    assert h.current("db").sha256 == sha
+    sql(h, "db.3.sql", "nonsense")
+    wait_until(lambda: "db.3.sql" in h.error_of("db"), "the refusal")
+    assert h.function("db").deploys == 2
+    assert w.call("db").body == b"one 1 2"
+    sql(h, "db.3.sql", ROW % 3)
+    wait_until(lambda: h.function("db").deploys == 3, "another")
+    assert w.call("db").body == b"one 1 2 3"
+
+
+def test_migrations_that_are_known_change_nothing(host):
+    h = host(put={"db": reader()}, prepare=lambda h: sql(h, "db.1.sql", TABLE))
+    w = master.Worker(h)
+    w.call("db")
+    pids = h.pids("db")
+    sql(h, "db.1.sql", TABLE)
+    h.kill_supervisor()
+    sql(h, "db.1.sql", TABLE)
+    h.deploy("last", hello())
+    assert h.function("db").deploys == 1
+    assert h.pids("db") == pids
+    (h.functions / "db.1.sql").unlink()
+    h.deploy("very-last", hello("x"))
+    assert h.function("db").deploys == 1
+    assert "migrations changed" not in h.log()
+
+
+def test_migration_may_come_with_its_function(host):
+    h = host()
+    for i in range(5):
+        name = "f%d" % i
+        if i % 2:
+            sql(h, name + ".1.sql", TABLE)
+        h.put(name, reader())
+        if not i % 2:
+            sql(h, name + ".1.sql", TABLE)
+    w = master.Worker(h)
+    for i in range(5):
+        name = "f%d" % i
+        wait_until(lambda: h.state_of(name) == "ready", "ready")
+        wait_until(lambda: w.call(name).body == b"one 1", "its table")
+
+
+def test_supervisor_killed_while_migrations_run(host):
+    slow = ("WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c "
+            "LIMIT 3000000) INSERT INTO t SELECT 5 FROM c WHERE x = 3;\n")
+    h = host(put={"db": reader()}, prepare=lambda h: sql(h, "db.1.sql", TABLE))
+    w = master.Worker(h)
+    for i in range(2, 5):
+        sql(h, "db.%d.sql" % i, slow)
+        wait_until(lambda: len(h.versions("db")) > 1
+                   or h.function("db").deploys == i, "it begins")
+        h.kill_supervisor()
+        wait_until(lambda: h.function("db").deploys == i, "its end")
+    assert w.call("db").body == b"one 1 5 5 5"
+
+
 def test_bad_name_of_a_migration_is_told(host):
     h = host(put={"hello": hello()})
     sql(h, "hello.first.sql")
