@@ -64,7 +64,7 @@ BAAS_REDIS := baas/redis.c baas/redis_cluster.c baas/redis_context.c \
               baas/redis_link.c baas/redis_node.c baas/redis_reply.c \
               baas/redis_resolve.c baas/redis_run.c baas/redis_sentinel.c \
               baas/redis_sub.c baas/redis_tls.c baas/redis_tunnel.c \
-              baas/redis_url.c $(wildcard baas/kv_redis*.c)
+              baas/redis_url.c baas/kv_redis.c baas/kv_redis_scan.c
 
 # what an instance has of them
 BAAS_SDK   := baas/baas.c baas/baas_conf.c baas/baas_error.c \
@@ -80,9 +80,12 @@ BAAS_QUEUE := baas/queue.c baas/queue_sqlite.c baas/queue_sqlite_calls.c \
               baas/queue_sqlite_schema.c baas/queue_sqlite_settle.c \
               baas/queue_sqlite_timers.c
 
+# the same in Redis (with BAAS_REDIS)
+QUEUE_REDIS := $(wildcard baas/queue_redis*.c)
+
 # queues, async calls and timers to calls of functions
-EVENTS     := $(wildcard baas/events*.c) $(BAAS_QUEUE) $(BAAS_REDIS) \
-              $(wildcard baas/queue_redis*.c) baas/kv.c baas/wire.c \
+EVENTS     := $(wildcard baas/events*.c) $(BAAS_QUEUE) $(QUEUE_REDIS) \
+              $(BAAS_REDIS) baas/kv.c baas/wire.c \
               baas/baas_error.c baas/process_mark.c \
               base/sha256.c base/loop.c base/log.c scoreboard/faas_event.c \
               scoreboard/faas_cron.c scoreboard/faas_control.c
@@ -135,9 +138,7 @@ $(BUILD)/faas-zygote: $(call objects,$(ZYGOTE) $(BAAS_SDK) $(BAAS_STORE) \
                           $(BAAS_REDIS))
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS_) $(LDFLAGS) -rdynamic -o $@ $^ -lfcgi -lsqlite3 \
-	    -lhiredis -ldl \
-	    $(if $(wildcard baas/kv_redis.c),,-Wl,--defsym=kv_redis_create=0 \
-	        -Wl,--defsym=kv_redis_destroy=0)
+	    -lhiredis -ldl
 
 $(BUILD)/faas-events: $(call objects,$(EVENTS))
 	$(call say,LD,$@)
