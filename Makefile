@@ -108,7 +108,7 @@ PACKAGES := gcc libc6-dev make pkgconf nginx nginx-dev libfcgi-dev \
             libpng-dev curl libsqlite3-dev libhiredis-dev \
             libcurl4-openssl-dev
 PACKAGES_TEST := $(PACKAGES) libcmocka-dev python3 python3-pytest g++ \
-            openssl procps util-linux
+            openssl procps util-linux redis-server
 
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
