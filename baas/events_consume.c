@@ -29,7 +29,7 @@
 #define CONSUME_POLL_MS   1000
 #define CONSUME_POLLS     500     /* a second */
 #define CONSUME_DOWN_MS   500     /* between looks while the engine is down */
-#define CONSUME_MARGIN_MS 5000    /* nginx answers within its budgets and this */
+#define CONSUME_MARGIN_MS 5000    /* nginx answers in its budgets and this */
 #define CONSUME_FEW       8
 #define CONSUME_RESERVE   (EVENTS_CALLS_MAX / 4)
 

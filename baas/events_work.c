@@ -3,8 +3,10 @@
  * Works: messages under a lease, the call that is made of them, and their
  * verdicts.
  *
- *   begun ---> called ---> settling ---> gone
- *     (a call, or events_calls_run())  (a verdict for each)  (the engine has it)
+ *   called ---> settling ---> gone
+ *
+ * called: by us, or for events_calls_run().  settling: there is a verdict for
+ * each.  gone: the engine has them.
  *
  * While it is called, the lease is extended before it is over.  Verdicts are
  * given to the engine at the end of the turn, those of many works at once;

@@ -502,6 +502,3 @@ def events():
                 e.process.wait()
     if failure:
         raise failure
-
-
-__all__ = ["events", "wait_until"]
