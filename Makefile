@@ -86,7 +86,7 @@ QUEUE_REDIS := $(wildcard baas/queue_redis*.c)
 # queues, async calls and timers to calls of functions
 EVENTS     := $(wildcard baas/events*.c) $(BAAS_QUEUE) $(QUEUE_REDIS) \
               $(BAAS_REDIS) baas/kv.c baas/wire.c \
-              baas/baas_error.c baas/process_mark.c \
+              baas/baas_error.c baas/process_mark.c baas/calls_document.c \
               base/sha256.c base/loop.c base/log.c scoreboard/faas_event.c \
               scoreboard/faas_cron.c scoreboard/faas_control.c
 
