@@ -492,7 +492,8 @@ client_receive(client_turn_t *turn)
             n = client_frame(c, used);
 
             if (n == CLIENT_MALFORMED) {
-                return FAAS_ERROR;
+                /* another program, or another release: no use to ask again */
+                return FAAS_EUNAVAILABLE;
             }
 
             if (n == 0) {

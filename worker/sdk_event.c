@@ -311,7 +311,7 @@ sdk_event_field(char **p, const char *end, char stop, uint64_t *number)
 
     for (digit = *p; digit < end && *digit >= '0' && *digit <= '9'; digit++) {
 
-        if (n > (UINT64_MAX - 9) / 10) {
+        if (n > (UINT64_MAX - (uint64_t) (*digit - '0')) / 10) {
             return FAAS_ERROR;
         }
 

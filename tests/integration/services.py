@@ -238,16 +238,14 @@ class Function:
         self.connection = self.slot.connect()
         return self
 
-    def ask(self, op, body=b"", params=(), method=None, **arguments):
+    def ask(self, op, body=b"", params=(), verb=None, **arguments):
         """The response to op with these arguments."""
 
         arguments = {"op": op, **arguments}
         query = urllib.parse.urlencode(
             {name: value for name, value in arguments.items()
              if value is not None})
-        head = {"method": method} if method else {}
-        if body and method:
-            head["length"] = len(body)
+        head = {"method": verb} if verb else {}
         return self.connection.request(params, body, query=query, **head)
 
     def say(self, op, body=b"", params=(), **arguments):
