@@ -13,6 +13,7 @@ static database_cached_t *database_cached(database_t *d, const char *sql,
     size_t size, uint32_t hash);
 static database_cached_t *database_place(database_t *d);
 static void database_drop(database_cached_t *c);
+static int database_errno(const database_t *d, int rc);
 static int database_code_errno(int error);
 
 
@@ -494,10 +495,53 @@ database_error(const database_t *d, int rc)
     code = database_code(rc);
 
     if (code == FAAS_EUNAVAILABLE) {
-        return database_code_errno(sqlite3_system_errno(d->db));
+        return database_code_errno(database_errno(d, rc));
     }
 
     return code;
+}
+
+
+/*
+ * The handle knows the errno of what failed while a statement ran, but not of
+ * what failed in its commit; that is known to the files, the log's first.
+ */
+
+static int
+database_errno(const database_t *d, int rc)
+{
+    int            error;
+    sqlite3_file  *log;
+
+    switch (rc) {
+
+    case SQLITE_IOERR_WRITE:
+    case SQLITE_IOERR_FSYNC:
+    case SQLITE_IOERR_DIR_FSYNC:
+    case SQLITE_IOERR_TRUNCATE:
+        break;
+
+    default:
+        return sqlite3_system_errno(d->db);
+    }
+
+    log = NULL;
+    error = 0;
+
+    if (sqlite3_file_control(d->db, "main", SQLITE_FCNTL_JOURNAL_POINTER,
+                             &log) == SQLITE_OK
+        && log != NULL && log->pMethods != NULL)
+    {
+        (void) log->pMethods->xFileControl(log, SQLITE_FCNTL_LAST_ERRNO,
+                                           &error);
+    }
+
+    if (error == 0) {
+        (void) sqlite3_file_control(d->db, "main", SQLITE_FCNTL_LAST_ERRNO,
+                                    &error);
+    }
+
+    return error;
 }
 
 

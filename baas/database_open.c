@@ -109,6 +109,10 @@ database_open(const char *directory, const char *name, unsigned flags,
         return NULL;
     }
 
+    if (size != 0) {
+        why[0] = '\0';    /* of a log that was not there */
+    }
+
     kv_sqlite_init(&d->kv, d, flags & DATABASE_READONLY);
 
     return d;
