@@ -20,6 +20,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 import harness                                          # noqa: E402
 
+PROGRAMS = ["ngx_http_faas_module.so", "faas-supervisor", "faas-zygote"]
+PROGRAMS += [name for name in ("faas-events", "faas-tender", "faas-calls.so")
+             if (harness.BUILD / name).exists()]
+
 TEST_SECONDS = 300 if harness.ASAN else 120
 
 
@@ -55,8 +59,7 @@ def programs(session_directory):
 
     path = session_directory / "bin"
     path.mkdir()
-    for name in ("ngx_http_faas_module.so", "faas-supervisor",
-                 "faas-zygote"):
+    for name in PROGRAMS:
         assert (harness.BUILD / name).exists(), "not built: %s" % name
         shutil.copy(harness.BUILD / name, path / name)
         (path / name).chmod(0o755)
