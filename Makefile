@@ -115,7 +115,8 @@ objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
 .PHONY: all
 all: $(BUILD)/ngx_http_faas_module.so $(BUILD)/faas-supervisor \
-     $(BUILD)/faas-zygote $(BUILD)/faas-tender examples
+     $(BUILD)/faas-zygote $(BUILD)/faas-tender $(BUILD)/faas-events \
+     examples
 
 
 # -- programs -----------------------------------------------------------------

@@ -261,6 +261,9 @@ deliver_timer(CURLM *multi, long timeout_ms, void *data)
     if (timeout_ms < 0) {
         loop_disarm(&deliver.timer);
 
+    } else if (timeout_ms == 0) {
+        loop_arm(&deliver.timer, loop_now_ms());    /* in the next turn */
+
     } else {
         loop_arm(&deliver.timer,
                  (loop_clock_us() + 999) / 1000 + (uint64_t) timeout_ms);
