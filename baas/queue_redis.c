@@ -307,12 +307,17 @@ qr_run(queue_redis_t *e, faas_bytes_t key, unsigned flags,
 {
     int  rc;
 
+    if (qr_is_late(deadline_ms)) {
+        return FAAS_ETIMEDOUT;
+    }
+
     rc = redis_run(e->redis, key, flags, deadline_ms);
+
+    e->watching = (flags & REDIS_WATCH) != 0;
 
     /* an outage is also what the answers say: LOADING, READONLY, OOM, ... */
 
-    qr_said(e, rc == FAAS_OK && !(flags & REDIS_EXEC) ? redis_result(e->redis)
-                                                      : rc);
+    qr_said(e, rc == FAAS_OK ? redis_result(e->redis) : rc);
 
     return rc;
 }
@@ -352,7 +357,7 @@ qr_exec(queue_redis_t *e, faas_bytes_t key, const char *wake, int durable,
                faas_text(wake));
     }
 
-    rc = qr_run(e, key, REDIS_EXEC, deadline_ms);
+    rc = qr_run(e, key, e->watching ? REDIS_EXEC : 0, deadline_ms);
 
     if (rc != FAAS_OK) {
         return rc;

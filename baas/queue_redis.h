@@ -107,6 +107,7 @@ typedef struct {
     char                      node[QR_NODE_SIZE];
     qr_queue_t               *queues;
     size_t                    commands;    /* in the batch */
+    int                       watching;    /* 1: the last batch watched */
     int                       down;        /* the code that was logged last,
                                               FAAS_OK: it is up */
     int64_t                   ping_ms;     /* CLOCK_MONOTONIC: the next */

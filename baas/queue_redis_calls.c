@@ -69,7 +69,7 @@ qr_call_try(queue_redis_t *e, const queue_call_t *c, const queue_message_t *m,
     int              rc;
     char             record_buf[QR_KEY_SIZE], key_buf[QR_KEY_SIZE];
     char             buf[QR_KEY_SIZE], number[2][REDIS_NUMBER];
-    faas_bytes_t     record, key, hash, data;
+    faas_bytes_t     record, key, hash, data, expires;
     queue_message_t  sent;
 
     record = qr_key(e, record_buf, queue, "c", c->id);
@@ -95,6 +95,7 @@ qr_call_try(queue_redis_t *e, const queue_call_t *c, const queue_message_t *m,
         return rc;
     }
 
+    expires = redis_number(number[1], c->expires_ms);
     hash.data = c->hash;
     hash.size = QR_HASH;
     data.data = c->data;
@@ -110,13 +111,13 @@ qr_call_try(queue_redis_t *e, const queue_call_t *c, const queue_message_t *m,
     qr_add(e, faas_text("HSET"), record, faas_text("s"),
            redis_number(number[0], c->state), faas_text("h"), hash,
            faas_text("k"), faas_text(c->idempotency), faas_text("d"), data,
-           faas_text("e"), redis_number(number[1], c->expires_ms));
-    qr_add(e, faas_text("PEXPIREAT"), record, faas_text(number[1]));
+           faas_text("e"), expires);
+    qr_add(e, faas_text("PEXPIREAT"), record, expires);
 
     if (*c->idempotency) {
         qr_add(e, faas_text("HSET"), key, faas_text("h"), hash,
                faas_text("i"), faas_text(c->id));
-        qr_add(e, faas_text("PEXPIREAT"), key, faas_text(number[1]));
+        qr_add(e, faas_text("PEXPIREAT"), key, expires);
     }
 
     qr_put(e, &sent, 0, 0, sent.due_ms, now_ms);
@@ -285,7 +286,7 @@ qr_call_put(queue_t *q, const queue_call_t *c, uint32_t from, int64_t now_ms,
     size_t             size;
     int64_t            state, expires_ms;
     const char        *text;
-    faas_bytes_t       key, data;
+    faas_bytes_t       key, data, expires;
     queue_redis_t     *e;
     const redisReply  *reply;
 
@@ -340,17 +341,17 @@ qr_call_put(queue_t *q, const queue_call_t *c, uint32_t from, int64_t now_ms,
 
         data.data = c->data;
         data.size = c->size;
+        expires = redis_number(number[1], c->expires_ms);
 
         qr_multi(e);
         qr_add(e, faas_text("HSET"), key, faas_text("s"),
                redis_number(number[0], c->state), faas_text("d"), data,
-               faas_text("e"), redis_number(number[1], c->expires_ms));
-        qr_add(e, faas_text("PEXPIREAT"), key, faas_text(number[1]));
+               faas_text("e"), expires);
+        qr_add(e, faas_text("PEXPIREAT"), key, expires);
 
         if (*idempotency) {
             qr_add(e, faas_text("PEXPIREAT"),
-                   qr_key(e, key_buf, queue, "k", idempotency),
-                   faas_text(number[1]));
+                   qr_key(e, key_buf, queue, "k", idempotency), expires);
         }
 
         rc = qr_exec(e, key, NULL, 1, deadline_ms);

@@ -4,23 +4,30 @@
  */
 
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "queue_redis.h"
 
 
-/* of the leases that may end next, as many are looked at */
-#define QR_LEASES  64
+/* so many pending entries are looked at, whether their lease is over; beyond
+   it is taken for granted that it is not */
+#define QR_LEASES  256
 
 
 static int qr_stats_read(queue_redis_t *e, queue_stats_t *stats,
-    char undelivered[QR_ENTRY_SIZE + 1], int64_t now_ms);
+    char undelivered[QR_ENTRY_SIZE + 1]);
 static void qr_stats_place(const redisReply *groups,
     char undelivered[QR_ENTRY_SIZE + 1]);
 static int64_t qr_stats_score(const redisReply *reply);
-static int qr_stats_next(queue_redis_t *e, const char *queue,
+static int qr_stats_entries(queue_redis_t *e, const char *queue,
     const char *undelivered, queue_stats_t *stats, int64_t deadline_ms);
+static int64_t qr_stats_first(const redisReply *reply);
+static int qr_stats_leases(queue_redis_t *e, const char *queue,
+    char (*entry)[QR_ENTRY_SIZE], const int64_t *idle_ms, size_t n,
+    queue_stats_t *stats, int64_t deadline_ms);
+static void qr_stats_earlier(int64_t *at_ms, int64_t ms);
 static uint64_t qr_stats_number(const redisReply *reply);
 
 
@@ -30,7 +37,8 @@ qr_stats(queue_t *q, const char *queue, queue_stats_t *stats, int64_t now_ms,
 {
     int             rc;
     char            buf[QR_KEY_SIZE], undelivered[QR_ENTRY_SIZE + 1];
-    faas_bytes_t    key;
+    char            number[REDIS_NUMBER], after[REDIS_NUMBER + 1];
+    faas_bytes_t    key, now;
     queue_redis_t  *e;
 
     e = (queue_redis_t *) q;
@@ -40,13 +48,25 @@ qr_stats(queue_t *q, const char *queue, queue_stats_t *stats, int64_t now_ms,
         return FAAS_EINVAL;
     }
 
+    now = redis_number(number, now_ms);
+
     qr_begin(e);
-    key = qr_key(e, buf, queue, "z", NULL);
-    qr_add(e, faas_text("ZCARD"), key);
-    qr_add(e, faas_text("ZRANGE"), key, faas_text("0"), faas_text("0"),
-           faas_text("WITHSCORES"));
     key = qr_key(e, buf, queue, "x", NULL);
     qr_add(e, faas_text("ZCARD"), key);
+    key = qr_key(e, buf, queue, "z", NULL);
+    qr_add(e, faas_text("ZCARD"), key);
+    qr_add(e, faas_text("ZCOUNT"), key, faas_text("-inf"), now);
+    qr_add(e, faas_text("ZRANGE"), key, faas_text("0"), faas_text("0"),
+           faas_text("WITHSCORES"));
+
+    /* the first that is not due: behind '(' */
+
+    (void) snprintf(after, sizeof(after), "(%.*s", (int) now.size,
+                    (const char *) now.data);
+    qr_add(e, faas_text("ZRANGEBYSCORE"), key, faas_text(after),
+           faas_text("+inf"), faas_text("WITHSCORES"), faas_text("LIMIT"),
+           faas_text("0"), faas_text("1"));
+
     key = qr_key(e, buf, queue, "s", NULL);
     qr_add(e, faas_text("XLEN"), key);
     qr_add(e, faas_text("XPENDING"), key, faas_text(QR_GROUP));
@@ -55,28 +75,29 @@ qr_stats(queue_t *q, const char *queue, queue_stats_t *stats, int64_t now_ms,
     rc = qr_run(e, key, REDIS_REPEAT, deadline_ms);
 
     if (rc == FAAS_OK) {
-        rc = qr_stats_read(e, stats, undelivered, now_ms);
+        rc = qr_stats_read(e, stats, undelivered);
     }
 
     if (rc != FAAS_OK || stats->ready + stats->leased == 0) {
         return rc;
     }
 
-    return qr_stats_next(e, queue, undelivered, stats, deadline_ms);
+    return qr_stats_entries(e, queue, undelivered, stats, deadline_ms);
 }
 
 
 static int
 qr_stats_read(queue_redis_t *e, queue_stats_t *stats,
-    char undelivered[QR_ENTRY_SIZE + 1], int64_t now_ms)
+    char undelivered[QR_ENTRY_SIZE + 1])
 {
     int                rc;
     size_t             i;
-    int64_t            due_ms;
-    uint64_t           entries;
+    uint64_t           due, entries;
     const redisReply  *reply;
 
-    for (i = 0; i < 4; i++) {
+    /* there may be no stream or group yet, which is an error of the last */
+
+    for (i = 0; i < 6; i++) {
         rc = redis_code(redis_answer(e->redis, i));
 
         if (rc != FAAS_OK) {
@@ -84,31 +105,31 @@ qr_stats_read(queue_redis_t *e, queue_stats_t *stats,
         }
     }
 
-    stats->delayed = qr_stats_number(redis_answer(e->redis, 0));
-    stats->dead = qr_stats_number(redis_answer(e->redis, 2));
-    entries = qr_stats_number(redis_answer(e->redis, 3));
+    due = qr_stats_number(redis_answer(e->redis, 2));
 
-    /* there may be no group or stream yet, which is an error */
+    stats->dead = qr_stats_number(redis_answer(e->redis, 0));
+    stats->delayed = qr_stats_number(redis_answer(e->redis, 1)) - due;
 
-    reply = redis_answer(e->redis, 4);
+    if (due) {
+        stats->oldest_ms = qr_stats_score(redis_answer(e->redis, 3));
+    }
+
+    stats->next_ms = qr_stats_score(redis_answer(e->redis, 4));
+
+    entries = qr_stats_number(redis_answer(e->redis, 5));
+    reply = redis_answer(e->redis, 6);
 
     if (reply->type == REDIS_REPLY_ARRAY && reply->elements > 0) {
         stats->leased = qr_stats_number(reply->element[0]);
     }
 
-    stats->ready = entries > stats->leased ? entries - stats->leased : 0;
+    stats->ready = due;
 
-    qr_stats_place(redis_answer(e->redis, 5), undelivered);
-
-    due_ms = qr_stats_score(redis_answer(e->redis, 1));
-
-    if (due_ms) {
-        stats->next_ms = due_ms;
-
-        if (due_ms <= now_ms) {
-            stats->oldest_ms = due_ms;
-        }
+    if (entries > stats->leased) {
+        stats->ready += entries - stats->leased;
     }
+
+    qr_stats_place(redis_answer(e->redis, 7), undelivered);
 
     return FAAS_OK;
 }
@@ -169,17 +190,17 @@ qr_stats_score(const redisReply *reply)
 }
 
 
-/* the next ready one's time, and the ends of some leases */
+/* the time of the next one that is new, and the leases */
 
 static int
-qr_stats_next(queue_redis_t *e, const char *queue, const char *undelivered,
+qr_stats_entries(queue_redis_t *e, const char *queue, const char *undelivered,
     queue_stats_t *stats, int64_t deadline_ms)
 {
     int                rc;
     char               buf[QR_KEY_SIZE], number[REDIS_NUMBER];
     char               entry[QR_LEASES][QR_ENTRY_SIZE];
     size_t             i, n, size;
-    int64_t            ms;
+    int64_t            idle_ms[QR_LEASES];
     const char        *text;
     faas_bytes_t       key;
     const redisReply  *reply, *pending;
@@ -198,18 +219,8 @@ qr_stats_next(queue_redis_t *e, const char *queue, const char *undelivered,
         return rc;
     }
 
-    reply = redis_answer(e->redis, 0);
-
-    if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 1
-        && reply->element[0]->type == REDIS_REPLY_ARRAY)
-    {
-        text = redis_reply_text(reply->element[0]->element[0], &size);
-        ms = text ? strtoll(text, NULL, 10) : 0;
-
-        if (ms && (stats->oldest_ms == 0 || ms < stats->oldest_ms)) {
-            stats->oldest_ms = ms;
-        }
-    }
+    qr_stats_earlier(&stats->oldest_ms,
+                     qr_stats_first(redis_answer(e->redis, 0)));
 
     pending = redis_answer(e->redis, 1);
     n = 0;
@@ -218,12 +229,18 @@ qr_stats_next(queue_redis_t *e, const char *queue, const char *undelivered,
 
         for (i = 0; i < pending->elements && n < QR_LEASES; i++) {
             reply = pending->element[i];
-            text = reply->type == REDIS_REPLY_ARRAY && reply->elements
-                   ? redis_reply_text(reply->element[0], &size) : NULL;
+
+            if (reply->type != REDIS_REPLY_ARRAY || reply->elements < 4) {
+                continue;
+            }
+
+            text = redis_reply_text(reply->element[0], &size);
 
             if (text && size < QR_ENTRY_SIZE) {
                 memcpy(entry[n], text, size);
-                entry[n++][size] = '\0';
+                entry[n][size] = '\0';
+                (void) qr_number(reply->element[2], &idle_ms[n]);
+                n++;
             }
         }
     }
@@ -232,7 +249,47 @@ qr_stats_next(queue_redis_t *e, const char *queue, const char *undelivered,
         return FAAS_OK;
     }
 
+    return qr_stats_leases(e, queue, entry, idle_ms, n, stats, deadline_ms);
+}
+
+
+/* the time in the id of the one entry of a range; 0: none */
+
+static int64_t
+qr_stats_first(const redisReply *reply)
+{
+    size_t       size;
+    const char  *text;
+
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 1
+        || reply->element[0]->type != REDIS_REPLY_ARRAY
+        || reply->element[0]->elements == 0)
+    {
+        return 0;
+    }
+
+    text = redis_reply_text(reply->element[0]->element[0], &size);
+
+    return text ? strtoll(text, NULL, 10) : 0;
+}
+
+
+/* a message whose lease is over is a ready one */
+
+static int
+qr_stats_leases(queue_redis_t *e, const char *queue,
+    char (*entry)[QR_ENTRY_SIZE], const int64_t *idle_ms, size_t n,
+    queue_stats_t *stats, int64_t deadline_ms)
+{
+    int                rc;
+    char               buf[QR_KEY_SIZE];
+    size_t             i;
+    int64_t            end_ms, server_ms;
+    faas_bytes_t       key;
+    const redisReply  *reply;
+
     qr_begin(e);
+    qr_add(e, faas_text("TIME"));
 
     for (i = 0; i < n; i++) {
         key = qr_key(e, buf, queue, "l", entry[i]);
@@ -241,15 +298,46 @@ qr_stats_next(queue_redis_t *e, const char *queue, const char *undelivered,
 
     rc = qr_run(e, key, REDIS_REPEAT, deadline_ms);
 
-    for (i = 0; rc == FAAS_OK && i < n; i++) {
-        ms = (int64_t) qr_stats_number(redis_answer(e->redis, i));
-
-        if (ms && (stats->next_ms == 0 || ms < stats->next_ms)) {
-            stats->next_ms = ms;
-        }
+    if (rc == FAAS_OK) {
+        rc = redis_result(e->redis);
     }
 
-    return rc;
+    if (rc != FAAS_OK) {
+        return rc;
+    }
+
+    server_ms = qr_time(redis_answer(e->redis, 0));
+
+    for (i = 0; i < n; i++) {
+        reply = redis_answer(e->redis, i + 1);
+
+        if (reply->type == REDIS_REPLY_NIL) {
+            end_ms = server_ms - idle_ms[i] + QR_ORPHAN_MS;
+
+        } else if (qr_number(reply, &end_ms) != FAAS_OK) {
+            return FAAS_ECORRUPT;
+        }
+
+        if (end_ms > server_ms) {
+            qr_stats_earlier(&stats->next_ms, end_ms);
+            continue;
+        }
+
+        stats->ready++;
+        stats->leased -= stats->leased > 0;
+        qr_stats_earlier(&stats->oldest_ms, end_ms ? end_ms : server_ms);
+    }
+
+    return FAAS_OK;
+}
+
+
+static void
+qr_stats_earlier(int64_t *at_ms, int64_t ms)
+{
+    if (ms && (*at_ms == 0 || ms < *at_ms)) {
+        *at_ms = ms;
+    }
 }
 
 

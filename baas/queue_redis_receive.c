@@ -13,6 +13,15 @@
 #include "queue_redis.h"
 
 
+/* entries that are looked at, copied out of an answer that goes away */
+
+typedef struct {
+    char                      id[QR_CLAIM][QR_ENTRY_SIZE];
+    int64_t                   idle_ms[QR_CLAIM];
+    size_t                    n;
+} qr_entries_t;
+
+
 /* one receive */
 
 typedef struct {
@@ -28,16 +37,8 @@ typedef struct {
     void                     *data;
     int64_t                   now_ms;
     int64_t                   deadline_ms;
+    qr_entries_t              dropped;     /* there was no memory for them */
 } qr_receive_t;
-
-
-/* entries that are looked at, copied out of an answer that goes away */
-
-typedef struct {
-    char                      id[QR_CLAIM][QR_ENTRY_SIZE];
-    int64_t                   idle_ms[QR_CLAIM];
-    size_t                    n;
-} qr_entries_t;
 
 
 static int qr_receive_look(qr_receive_t *r,
@@ -57,6 +58,7 @@ static int qr_receive_read(qr_receive_t *r, size_t count, size_t *found);
 static int qr_receive_group(qr_receive_t *r);
 static int qr_receive_lease(qr_receive_t *r, size_t from);
 static int qr_receive_keep(qr_receive_t *r, const redisReply *entry);
+static void qr_receive_drop(qr_receive_t *r);
 static void qr_add_lease(qr_receive_t *r, const char *entry, uint64_t by);
 
 
@@ -105,6 +107,10 @@ qr_receive(queue_t *q, const char *queue, int64_t lease_ms,
 
     if (rc == FAAS_OK && r.got < r.n && r.bytes < QUEUE_RECEIVE_BYTES) {
         rc = qr_receive_new(&r);
+    }
+
+    if (r.dropped.n) {
+        qr_receive_drop(&r);
     }
 
     /* what is leased by now is the caller's, whatever came then */
@@ -445,7 +451,7 @@ qr_receive_take(qr_receive_t *r, const qr_entries_t *left)
 {
     int                rc;
     char               buf[QR_KEY_SIZE];
-    size_t             i, gone, from;
+    size_t             i, gone;
     int64_t            fence;
     faas_bytes_t       key;
     queue_redis_t     *e;
@@ -453,7 +459,6 @@ qr_receive_take(qr_receive_t *r, const qr_entries_t *left)
     uint8_t            is_gone[QR_CLAIM];
 
     e = r->e;
-    from = r->got;
     gone = 0;
 
     qr_multi(e);
@@ -491,18 +496,13 @@ qr_receive_take(qr_receive_t *r, const qr_entries_t *left)
             return FAAS_ECORRUPT;
         }
 
-        rc = qr_receive_keep(r, claimed->element[0]);
-
-        if (rc != FAAS_OK) {
-            r->got = from;
-            return rc;
+        if (qr_receive_keep(r, claimed->element[0]) == FAAS_OK) {
+            r->m[r->got - 1].fence = (uint64_t) fence;
         }
-
-        r->m[r->got - 1].fence = (uint64_t) fence;
     }
 
     if (gone == 0) {
-        return FAAS_OK;
+        return r->dropped.n ? FAAS_ERROR : FAAS_OK;
     }
 
     /* acknowledged meanwhile, or deleted by somebody's hand: no lease, and
@@ -561,9 +561,7 @@ qr_receive_new(qr_receive_t *r)
         return rc;
     }
 
-    rc = qr_receive_lease(r, from);
-
-    if (rc != FAAS_OK) {
+    if (qr_receive_lease(r, from) != FAAS_OK) {
         /* pending without a lease, or with one: found again when it is over */
         r->got = from;
     }
@@ -626,16 +624,12 @@ qr_receive_read(qr_receive_t *r, size_t count, size_t *found)
     reply = reply->element[0]->element[1];
 
     for (i = 0; i < reply->elements; i++) {
-        rc = qr_receive_keep(r, reply->element[i]);
-
-        if (rc != FAAS_OK) {
-            return rc;
-        }
+        (void) qr_receive_keep(r, reply->element[i]);
     }
 
     *found = reply->elements;
 
-    return FAAS_OK;
+    return r->dropped.n ? FAAS_ERROR : FAAS_OK;
 }
 
 
@@ -726,6 +720,11 @@ qr_receive_keep(qr_receive_t *r, const redisReply *entry)
     rc = qr_message(entry->element[1], m->handle, m, 1, r->alloc, r->data);
 
     if (rc != FAAS_OK) {
+
+        if (r->dropped.n < QR_CLAIM) {
+            memcpy(r->dropped.id[r->dropped.n++], m->handle, size + 1);
+        }
+
         return rc;
     }
 
@@ -736,6 +735,31 @@ qr_receive_keep(qr_receive_t *r, const redisReply *entry)
     r->queue->mean_bytes = (r->queue->mean_bytes * 7 + m->size + 7) / 8;
 
     return FAAS_OK;
+}
+
+
+/* leases that are over, so that they are found with the next look */
+
+static void
+qr_receive_drop(qr_receive_t *r)
+{
+    char          buf[QR_KEY_SIZE], number[REDIS_NUMBER];
+    size_t        i;
+    faas_bytes_t  key;
+
+    qr_begin(r->e);
+
+    for (i = 0; i < r->dropped.n; i++) {
+        key = qr_key(r->e, buf, r->queue->name, "l", r->dropped.id[i]);
+        qr_add(r->e, faas_text("HSET"), key, faas_text("e"), faas_text("0"));
+        qr_add(r->e, faas_text("PEXPIRE"), key,
+               redis_number(number, QR_LEASE_KEEP_MS));
+    }
+
+    (void) qr_run(r->e, key, REDIS_REPEAT, r->deadline_ms);
+
+    r->queue->cursor[0] = '\0';
+    r->queue->claim_ms = 0;
 }
 
 

@@ -31,7 +31,7 @@ typedef struct {
 } qr_part_t;
 
 
-static void qr_send_part(queue_redis_t *e, qr_part_t *part);
+static int qr_send_part(queue_redis_t *e, qr_part_t *part);
 static int qr_send_try(queue_redis_t *e, qr_part_t *part);
 static int qr_send_watch(queue_redis_t *e, qr_part_t *part);
 static int qr_send_is_double(const qr_part_t *part, size_t i);
@@ -42,12 +42,13 @@ int
 qr_send(queue_t *q, const queue_message_t *m, int *code, size_t n,
     int64_t now_ms, int64_t deadline_ms)
 {
-    int             rc;
+    int             rc, failed;
     size_t          i, k, bytes;
     qr_part_t       part;
     queue_redis_t  *e;
 
     e = (queue_redis_t *) q;
+    failed = FAAS_OK;
 
     part.m = m;
     part.code = code;
@@ -85,22 +86,18 @@ qr_send(queue_t *q, const queue_message_t *m, int *code, size_t n,
             part.index[part.n++] = k;
         }
 
-        qr_send_part(e, &part);
-    }
+        rc = qr_send_part(e, &part);
 
-    /* the first code that is not FAAS_OK */
-
-    for (i = 0; i < n; i++) {
-        if (code[i] != FAAS_OK) {
-            return code[i];
+        if (rc != FAAS_OK) {
+            failed = rc;
         }
     }
 
-    return FAAS_OK;
+    return failed;
 }
 
 
-static void
+static int
 qr_send_part(queue_redis_t *e, qr_part_t *part)
 {
     int     rc;
@@ -111,7 +108,7 @@ qr_send_part(queue_redis_t *e, qr_part_t *part)
 
         if (rc != FAAS_OK) {
             qr_send_all(part, rc);
-            return;
+            return rc;
         }
     }
 
@@ -119,7 +116,11 @@ qr_send_part(queue_redis_t *e, qr_part_t *part)
         rc = qr_send_try(e, part);
     } while (rc == FAAS_ECONFLICT && !qr_is_late(part->deadline_ms));
 
-    qr_send_all(part, rc == FAAS_ECONFLICT ? FAAS_EBUSY : rc);
+    rc = rc == FAAS_ECONFLICT ? FAAS_EBUSY : rc;
+
+    qr_send_all(part, rc);
+
+    return rc;
 }
 
 

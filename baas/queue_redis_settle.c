@@ -248,9 +248,9 @@ static void
 qr_settle_dead(queue_redis_t *e, const queue_settlement_t *s, int64_t now_ms)
 {
     char                    buf[QR_KEY_SIZE], numbers[3][REDIS_NUMBER];
-    char                    died[REDIS_NUMBER];
+    char                    number[REDIS_NUMBER];
     size_t                  n;
-    faas_bytes_t            argv[20], reason;
+    faas_bytes_t            argv[20], reason, died;
     const queue_message_t  *m;
 
     m = s->message;
@@ -261,18 +261,20 @@ qr_settle_dead(queue_redis_t *e, const queue_settlement_t *s, int64_t now_ms)
         reason.size = QUEUE_REASON_SIZE - 1;
     }
 
+    died = redis_number(number, now_ms);
+
     n = 0;
     argv[n++] = faas_text("HSET");
     argv[n++] = qr_key(e, buf, m->queue, "x", m->id);
     n = qr_fields(argv, n, m, m->attempt + 1, m->fence, numbers);
     argv[n++] = faas_text("w");
-    argv[n++] = redis_number(died, now_ms);
+    argv[n++] = died;
     argv[n++] = faas_text("r");
     argv[n++] = reason;
     qr_command(e, argv, n);
 
     qr_add(e, faas_text("ZADD"), qr_key(e, buf, m->queue, "x", NULL),
-           faas_text(died), faas_text(m->id));
+           died, faas_text(m->id));
 }
 
 
