@@ -373,7 +373,7 @@ install: all
 	    $(DESTDIR)$(INSTALLED)/ngx_http_faas_module.so.new
 	mv -f $(DESTDIR)$(INSTALLED)/ngx_http_faas_module.so.new \
 	    $(DESTDIR)$(INSTALLED)/ngx_http_faas_module.so
-	for program in faas-supervisor faas-zygote faas-tender; do \
+	for program in faas-supervisor faas-zygote faas-tender faas-events; do \
 	    install -m 0755 $(BUILD)/$$program \
 	        $(DESTDIR)$(LIBEXEC)/$$program.new \
 	    && mv -f $(DESTDIR)$(LIBEXEC)/$$program.new \
@@ -405,6 +405,7 @@ uninstall:
 	    $(DESTDIR)$(LIBEXEC)/faas-supervisor \
 	    $(DESTDIR)$(LIBEXEC)/faas-zygote \
 	    $(DESTDIR)$(LIBEXEC)/faas-tender \
+	    $(DESTDIR)$(LIBEXEC)/faas-events \
 	    $(DESTDIR)$(PREFIX)/include/faas.h \
 	    $(DESTDIR)$(PREFIX)/lib/pkgconfig/faas.pc \
 	    $(DESTDIR)$(UNITS)/nginx.service.d/faas.conf
