@@ -38,6 +38,7 @@ static int database_migrate_fail(database_migrating_t *r, int code,
     __attribute__((format(printf, 3, 4)));
 static int database_migrate_fail_sqlite(database_migrating_t *r, int rc);
 static unsigned database_migrate_line(const database_migrating_t *r);
+static const char *database_migrate_token(const char *p, const char *end);
 static void database_migrate_hash(const database_migration_t *m,
     char *sha256);
 
@@ -119,7 +120,8 @@ database_migrate_all(database_migrating_t *r, const database_migration_t *m,
 
         if (i > 0 && m[i].number <= m[i - 1].number) {
             return database_migrate_fail(r, FAAS_EINVAL,
-                                         "its number is that of \"%s\"",
+                                         "its number does not follow "
+                                         "that of \"%s\"",
                                          m[i - 1].name);
         }
 
@@ -437,7 +439,7 @@ database_migrate_fail_sqlite(database_migrating_t *r, int rc)
 }
 
 
-/* of the error's token, else of the statement's first that is no blank */
+/* of the error's token, else of the statement's first */
 
 static unsigned
 database_migrate_line(const database_migrating_t *r)
@@ -449,19 +451,8 @@ database_migrate_line(const database_migrating_t *r)
     end = r->m->sql + r->m->size;
     offset = sqlite3_error_offset(r->d->db);
 
-    to = r->at + (offset > 0 ? offset : 0);
-
-    if (to > end) {
-        to = end;
-    }
-
-    if (offset < 0) {
-        while (to < end && (*to == ' ' || *to == '\t' || *to == '\r'
-                            || *to == '\n'))
-        {
-            to++;
-        }
-    }
+    to = offset >= 0 && offset <= end - r->at
+         ? r->at + offset : database_migrate_token(r->at, end);
 
     line = 1;
 
@@ -473,3 +464,36 @@ database_migrate_line(const database_migrating_t *r)
 
     return line;
 }
+
+
+/* behind blanks and comments */
+
+static const char *
+database_migrate_token(const char *p, const char *end)
+{
+    const char  *to;
+
+    while (p < end) {
+
+        if (strchr(" \t\r\n\f;", *p) != NULL) {
+            p++;
+            continue;
+        }
+
+        if (end - p >= 2 && memcmp(p, "--", 2) == 0) {
+            to = memchr(p, '\n', (size_t) (end - p));
+            p = to ? to + 1 : end;
+
+        } else if (end - p >= 2 && memcmp(p, "/*", 2) == 0) {
+            to = memmem(p + 2, (size_t) (end - p - 2), "*/", 2);
+            p = to ? to + 2 : end;
+
+        } else {
+            break;
+        }
+    }
+
+    return p;
+}
+
+
