@@ -27,8 +27,12 @@ static const struct {
     { "sqlite", &queue_sqlite },
     { "redis", &queue_redis },
     { "rediss", &queue_redis },
+    { "redis+unix", &queue_redis },
+    { "unix", &queue_redis },
     { "redis-sentinel", &queue_redis },
     { "redis-cluster", &queue_redis },
+    { "rediss-sentinel", &queue_redis },
+    { "rediss-cluster", &queue_redis },
 };
 
 

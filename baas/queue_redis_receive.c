@@ -27,6 +27,7 @@ typedef struct {
 typedef struct {
     queue_redis_t            *e;
     qr_queue_t               *queue;
+    char                     *name;        /* of it, for the caller */
     int64_t                   lease_ms;
     queue_message_t          *m;
     size_t                    n;           /* so many are wanted */
@@ -96,6 +97,16 @@ qr_receive(queue_t *q, const char *queue, int64_t lease_ms,
     }
 
     rc = qr_receive_look(&r, due, &ndue, &left);
+
+    if (rc == FAAS_OK) {
+        r.name = alloc(data, sizeof(r.queue->name));
+
+        if (r.name == NULL) {
+            return FAAS_ERROR;
+        }
+
+        memcpy(r.name, queue, strlen(queue) + 1);
+    }
 
     if (rc == FAAS_OK && ndue) {
         rc = qr_receive_move(&r, due, ndue);
@@ -728,7 +739,7 @@ qr_receive_keep(qr_receive_t *r, const redisReply *entry)
         return rc;
     }
 
-    m->queue = r->queue->name;
+    m->queue = r->name;
 
     r->got++;
     r->bytes += m->size;
