@@ -87,14 +87,19 @@ QUEUE_REDIS := $(wildcard baas/queue_redis*.c)
 EVENTS     := $(wildcard baas/events*.c) $(BAAS_QUEUE) $(QUEUE_REDIS) \
               $(BAAS_REDIS) baas/kv.c baas/wire.c \
               baas/baas_error.c baas/process_mark.c baas/calls_document.c \
-              base/sha256.c base/loop.c base/log.c scoreboard/faas_event.c \
-              scoreboard/faas_cron.c scoreboard/faas_control.c
+              baas/json_text.c base/sha256.c base/loop.c base/log.c \
+              scoreboard/faas_event.c scoreboard/faas_cron.c \
+              scoreboard/faas_control.c
 
 # the one checkpointer of a user's databases
 TENDER     := baas/tender.c baas/tender_settings.c baas/tender_place.c \
               baas/tender_file.c baas/tender_policy.c baas/tender_send.c \
               baas/client.c baas/wire.c base/loop.c base/log.c \
               scoreboard/faas_control.c $(BAAS_STORE)
+
+# the platform's function _calls, a shared object as users write them
+CALLS      := baas/functions/calls.c baas/calls_document.c baas/json_text.c \
+              baas/wire.c base/sha256.c
 
 # one function for each file; what it needs from pkg-config
 EXAMPLES           := $(patsubst examples/%.c,%,$(wildcard examples/*.c))
@@ -116,7 +121,7 @@ objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 .PHONY: all
 all: $(BUILD)/ngx_http_faas_module.so $(BUILD)/faas-supervisor \
      $(BUILD)/faas-zygote $(BUILD)/faas-tender $(BUILD)/faas-events \
-     examples
+     $(BUILD)/faas-calls.so examples
 
 
 # -- programs -----------------------------------------------------------------
@@ -149,6 +154,14 @@ $(BUILD)/faas-events: $(call objects,$(EVENTS))
 $(BUILD)/faas-tender: $(call objects,$(TENDER))
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS_) $(LDFLAGS) -o $@ $^ -lsqlite3
+
+$(BUILD)/faas-calls.so: $(CALLS) $(wildcard baas/*.h base/*.h) \
+                        $(wildcard worker/include/*.h) Makefile
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(OPTIMIZE) $(WARNINGS) -shared \
+	    -fPIC -fvisibility=hidden $(INCLUDES) $(CFLAGS) -Wl,-z,relro \
+	    -Wl,-z,now -o $@ $(CALLS)
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 
@@ -379,6 +392,10 @@ install: all
 	    && mv -f $(DESTDIR)$(LIBEXEC)/$$program.new \
 	        $(DESTDIR)$(LIBEXEC)/$$program || exit 1; \
 	done
+	install -m 0644 $(BUILD)/faas-calls.so \
+	    $(DESTDIR)$(LIBEXEC)/faas-calls.so.new
+	mv -f $(DESTDIR)$(LIBEXEC)/faas-calls.so.new \
+	    $(DESTDIR)$(LIBEXEC)/faas-calls.so
 	install -m 0644 worker/include/faas.h $(DESTDIR)$(PREFIX)/include/
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' \
 	    conf/faas.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/faas.pc
@@ -404,6 +421,7 @@ uninstall:
 	rm -f $(DESTDIR)$(INSTALLED)/ngx_http_faas_module.so \
 	    $(DESTDIR)$(LIBEXEC)/faas-supervisor \
 	    $(DESTDIR)$(LIBEXEC)/faas-zygote \
+	    $(DESTDIR)$(LIBEXEC)/faas-calls.so \
 	    $(DESTDIR)$(LIBEXEC)/faas-tender \
 	    $(DESTDIR)$(LIBEXEC)/faas-events \
 	    $(DESTDIR)$(PREFIX)/include/faas.h \

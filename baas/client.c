@@ -95,8 +95,10 @@ client_create(const char *path, const char *name, const char *token)
     c->fd = -1;
     c->address.sun_family = AF_UNIX;
 
-    wire_put_text(&c->hello, name);
-    wire_put_text(&c->hello, token);
+    if (name != NULL) {
+        wire_put_text(&c->hello, name);
+        wire_put_text(&c->hello, token);
+    }
 
     /* a path that is too long is nobody's */
 
@@ -420,7 +422,7 @@ client_has_next(client_turn_t *turn)
     turn->offset = 0;
     turn->head.magic = WIRE_MAGIC;
 
-    if (c->hello_serial == 0) {
+    if (c->hello_serial == 0 && c->hello.size) {
         turn->head.operation = WIRE_HELLO;
         turn->head.serial = c->hello_serial = ++c->serial;
         turn->head.length = (uint32_t) c->hello.size;

@@ -45,8 +45,8 @@ typedef struct {
 } client_question_t;
 
 
-/* to faas_state/baas.sock; name and token are for HELLO.  Opens nothing.
-   NULL: out of memory */
+/* to faas_state/baas.sock; name and token are for HELLO, which an admin has
+   no need of: NULL.  Opens nothing.  NULL: out of memory */
 client_t *client_create(const char *path, const char *name,
     const char *token);
 void client_destroy(client_t *c);
