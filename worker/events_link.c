@@ -19,14 +19,14 @@
 
 #define EVENTS_LINK_PROGRAM   "faas-events"
 #define EVENTS_LINK_BACKLOG   512
+#define EVENTS_LINK_SOON_MS   50      /* many changes are told at once */
 #define EVENTS_LINK_AGAIN_MS  100
 
 
 static int events_link_listen(void);
 static void events_link_own(void);
 static void events_link_started(service_t *s);
-static void events_link_job(void *data);
-static void events_link_timer(void *data);
+static void events_link_tell(void *data);
 static void events_link_text(text_t *t);
 static void events_link_function(text_t *t, const function_t *f);
 static void events_link_consume(text_t *t, const function_t *f, int once);
@@ -35,8 +35,7 @@ static const char *events_link_engine(void);
 
 static struct {
     service_t     service;
-    loop_job_t    job;
-    loop_timer_t  timer;             /* of another attempt to tell it */
+    loop_timer_t  timer;             /* then it is told */
     int           begun;
     int           told;              /* 1: `text` is what it knows */
     char         *engine;            /* that the process was started with */
@@ -50,8 +49,7 @@ static struct {
         .listen = -1,
         .started = events_link_started
     },
-    .job = { .handler = events_link_job },
-    .timer = { .handler = events_link_timer }
+    .timer = { .handler = events_link_tell }
 };
 
 
@@ -172,7 +170,9 @@ events_link_begin(void)
 void
 events_link_changed(void)
 {
-    loop_post(&events_link.job);
+    if (!loop_is_armed(&events_link.timer)) {
+        loop_arm(&events_link.timer, loop_now_ms() + EVENTS_LINK_SOON_MS);
+    }
 }
 
 
@@ -200,7 +200,6 @@ events_link_configured(void)
     } else if (events_link.engine != NULL
                && strcmp(events_link.engine, events_link_engine()) != 0)
     {
-
         log_line(LOG_NOTICE, 0, "the queue engine is another one, the events "
                  "process is started again");
         service_restart(&events_link.service);
@@ -219,14 +218,12 @@ events_link_started(service_t *s)
     events_link.engine = loop_strdup(events_link_engine(),
                                      strlen(events_link_engine()));
     events_link.told = 0;
-    events_link_changed();
+    loop_arm(&events_link.timer, loop_now_ms());
 }
 
 
-/* at the end of a turn */
-
 static void
-events_link_job(void *data)
+events_link_tell(void *data)
 {
     int     rc;
     text_t  text;
@@ -259,15 +256,6 @@ events_link_job(void *data)
 }
 
 
-static void
-events_link_timer(void *data)
-{
-    (void) data;
-
-    events_link_changed();
-}
-
-
 static const char *
 events_link_engine(void)
 {
@@ -293,7 +281,8 @@ events_link_text(text_t *t)
         text_line(t, "error_log", s->error_log);
     }
 
-    text_format(t, "log_level %lld\n", (long long) s->log_level);
+    text_format(t, "log_level %lld\n", (long long)
+                (s->log_level < LOG_DEBUG ? s->log_level : LOG_DEBUG));
     text_line(t, "queue", events_link_engine());
 
     for (p = settings_next(&s->callback, NULL); p != NULL;

@@ -20,8 +20,8 @@ int events_link_init(void);
    told first is not that there are no functions */
 void events_link_begin(void);
 
-/* functions, limits, events, tokens changed: it is told, once, at the end of
-   this turn */
+/* functions, limits, events, tokens changed: it is told, soon, of all that
+   changed until then at once */
 void events_link_changed(void);
 
 /* the configuration changed: another engine or user is another process */

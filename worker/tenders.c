@@ -13,6 +13,7 @@
 
 #define TENDERS_PROGRAM   "faas-tender"
 #define TENDERS_KEY       "tender/"
+#define TENDERS_SOON_MS   50      /* many changes are told at once */
 #define TENDERS_AGAIN_MS  100
 
 
@@ -35,8 +36,7 @@ static tender_t *tenders_of(const user_t *user);
 static tender_t *tenders_create(const user_t *user);
 static void tenders_started(service_t *s);
 static void tenders_ended(service_t *s);
-static void tenders_job(void *data);
-static void tenders_timer(void *data);
+static void tenders_look(void *data);
 static void tenders_functions(void);
 static void tenders_shares(const settings_function_t *f,
     const user_t *service);
@@ -46,11 +46,9 @@ static void tenders_tell(tender_t *t);
 
 static struct {
     tender_t     *list;
-    loop_job_t    job;
-    loop_timer_t  timer;             /* of another attempt to tell one */
+    loop_timer_t  timer;             /* then they are told */
 } tenders = {
-    .job = { .handler = tenders_job },
-    .timer = { .handler = tenders_timer }
+    .timer = { .handler = tenders_look }
 };
 
 
@@ -77,7 +75,9 @@ tenders_init(void)
 void
 tenders_changed(void)
 {
-    loop_post(&tenders.job);
+    if (!loop_is_armed(&tenders.timer)) {
+        loop_arm(&tenders.timer, loop_now_ms() + TENDERS_SOON_MS);
+    }
 }
 
 
@@ -127,7 +127,7 @@ static void
 tenders_started(service_t *s)
 {
     ((tender_t *) s)->told = 0;
-    tenders_changed();
+    loop_arm(&tenders.timer, loop_now_ms());
 }
 
 
@@ -151,10 +151,10 @@ tenders_ended(service_t *s)
 }
 
 
-/* at the end of a turn: who looks after what */
+/* who looks after what */
 
 static void
-tenders_job(void *data)
+tenders_look(void *data)
 {
     tender_t  *t, *next;
 
@@ -182,15 +182,6 @@ tenders_job(void *data)
             tenders_tell(t);
         }
     }
-}
-
-
-static void
-tenders_timer(void *data)
-{
-    (void) data;
-
-    tenders_changed();
 }
 
 
@@ -267,6 +258,8 @@ tenders_shares(const settings_function_t *f, const user_t *service)
 static void
 tenders_head(text_t *t)
 {
+    int64_t  level;
+
     if (t->size > 0) {
         return;
     }
@@ -277,8 +270,9 @@ tenders_head(text_t *t)
         text_line(t, "error_log", supervisor.settings->error_log);
     }
 
+    level = supervisor.settings->log_level;
     text_format(t, "log_level %lld\n",
-                (long long) supervisor.settings->log_level);
+                (long long) (level < LOG_DEBUG ? level : LOG_DEBUG));
 }
 
 

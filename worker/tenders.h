@@ -14,7 +14,7 @@
 void tenders_init(void);
 
 /* functions, tokens, directories, shared stores changed: each tender is told
-   what is its own, once, at the end of this turn */
+   what is its own, soon, of all that changed until then at once */
 void tenders_changed(void);
 
 
