@@ -188,9 +188,13 @@ extern const char *const  queue_sqlite_sql[QS_STATEMENTS];
 
 /* -- queue_sqlite_schema.c ------------------------------------------------- */
 
-/* makes the tables, or sees that they are ours: SQLITE_OK, or another code
-   with words in why[size] */
-int queue_sqlite_schema(sqlite3 *db, char *why, size_t size);
+/* is the database ours?  version 0: it is empty, and may become so.  SQLITE_OK,
+   or another code, with words in why[size] when it is somebody else's.  Writes
+   nothing. */
+int queue_sqlite_known(sqlite3 *db, int *version, char *why, size_t size);
+
+/* makes the tables */
+int queue_sqlite_make(sqlite3 *db, char *why, size_t size);
 
 
 /* -- queue_sqlite_file.c --------------------------------------------------- */

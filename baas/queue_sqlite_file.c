@@ -31,8 +31,10 @@
 static int queue_sqlite_open_file(queue_sqlite_t *s);
 static int queue_sqlite_create(queue_sqlite_t *s);
 static int queue_sqlite_settings(queue_sqlite_t *s);
+static int queue_sqlite_tables_of(queue_sqlite_t *s, char *why, size_t size);
 static int queue_sqlite_wal(queue_sqlite_t *s);
 static int queue_sqlite_prepare(queue_sqlite_t *s);
+static void queue_sqlite_know_wal(queue_sqlite_t *s);
 static int queue_sqlite_moved(queue_sqlite_t *s);
 static void queue_sqlite_put_aside(queue_sqlite_t *s);
 static int queue_sqlite_busy(void *data, int count);
@@ -78,9 +80,8 @@ queue_sqlite_give_up(queue_sqlite_t *s, int code)
 static int
 queue_sqlite_open_file(queue_sqlite_t *s)
 {
-    int          rc, code;
-    char         why[160], path[QS_PATH_SIZE];
-    struct stat  st;
+    int   rc, code;
+    char  why[160];
 
     code = queue_sqlite_create(s);
     if (code != FAAS_OK) {
@@ -89,22 +90,20 @@ queue_sqlite_open_file(queue_sqlite_t *s)
 
     rc = sqlite3_open_v2(s->path, &s->db,
                          SQLITE_OPEN_READWRITE|SQLITE_OPEN_NOMUTEX, NULL);
-    if (rc != SQLITE_OK) {
-        return queue_sqlite_failed(s, rc);
-    }
 
-    rc = queue_sqlite_settings(s);
+    if (rc == SQLITE_OK && sqlite3_db_readonly(s->db, "main") == 1) {
+        rc = SQLITE_READONLY;
+    }
 
     if (rc == SQLITE_OK) {
-        rc = queue_sqlite_wal(s);
-    }
-
-    if (rc != SQLITE_OK) {
-        return queue_sqlite_failed(s, rc);
+        rc = queue_sqlite_settings(s);
     }
 
     why[0] = '\0';
-    rc = queue_sqlite_schema(s->db, why, sizeof(why));
+
+    if (rc == SQLITE_OK) {
+        rc = queue_sqlite_tables_of(s, why, sizeof(why));
+    }
 
     if (rc == SQLITE_OK) {
         rc = queue_sqlite_prepare(s);
@@ -120,16 +119,35 @@ queue_sqlite_open_file(queue_sqlite_t *s)
         return code;
     }
 
-    /* there is one since the tables were looked at */
-
-    (void) snprintf(path, sizeof(path), "%s-wal", s->path);
-
-    if (stat(path, &st) == 0) {
-        s->wal_device = st.st_dev;
-        s->wal_inode = st.st_ino;
-    }
+    queue_sqlite_know_wal(s);
 
     return FAAS_OK;
+}
+
+
+/* looks first: a database that is not ours stays as it is */
+
+static int
+queue_sqlite_tables_of(queue_sqlite_t *s, char *why, size_t size)
+{
+    int  rc, version;
+
+    rc = queue_sqlite_known(s->db, &version, why, size);
+
+    if (rc == SQLITE_OK && version == 0) {
+        rc = sqlite3_exec(s->db, "PRAGMA auto_vacuum = INCREMENTAL", NULL,
+                          NULL, NULL);
+    }
+
+    if (rc == SQLITE_OK) {
+        rc = queue_sqlite_wal(s);
+    }
+
+    if (rc == SQLITE_OK && version == 0) {
+        rc = queue_sqlite_make(s->db, why, size);
+    }
+
+    return rc;
 }
 
 
@@ -194,11 +212,8 @@ queue_sqlite_settings(queue_sqlite_t *s)
 
     rc = sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 
-    /* auto_vacuum is for a file that is new, and without effect otherwise */
-
     if (rc == SQLITE_OK) {
         rc = sqlite3_exec(s->db,
-                          "PRAGMA auto_vacuum = INCREMENTAL;"
                           "PRAGMA wal_autocheckpoint = 0;"
                           "PRAGMA synchronous = FULL;"
                           "PRAGMA journal_size_limit = 67108864;"
@@ -272,6 +287,24 @@ queue_sqlite_prepare(queue_sqlite_t *s)
     }
 
     return SQLITE_OK;
+}
+
+
+/* SQLite has it open, since the tables were looked at, until the file is
+   closed */
+
+static void
+queue_sqlite_know_wal(queue_sqlite_t *s)
+{
+    char         path[QS_PATH_SIZE];
+    struct stat  st;
+
+    (void) snprintf(path, sizeof(path), "%s-wal", s->path);
+
+    if (stat(path, &st) == 0) {
+        s->wal_device = st.st_dev;
+        s->wal_inode = st.st_ino;
+    }
 }
 
 

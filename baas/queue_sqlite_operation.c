@@ -15,6 +15,7 @@
 
 
 static void queue_sqlite_rollback(queue_sqlite_t *s);
+static int queue_sqlite_errno(queue_sqlite_t *s, int rc);
 static int queue_sqlite_is_fatal(int rc);
 static int queue_sqlite_bind(sqlite3_stmt *st, const char *types,
     va_list args);
@@ -116,7 +117,7 @@ queue_sqlite_failed(queue_sqlite_t *s, int rc)
 {
     if (s->rc == SQLITE_OK) {
         s->rc = rc;
-        s->error = s->db != NULL ? sqlite3_system_errno(s->db) : 0;
+        s->error = s->db != NULL ? queue_sqlite_errno(s, rc) : 0;
         (void) snprintf(s->text, sizeof(s->text), "%s",
                         s->db != NULL
                         && sqlite3_extended_errcode(s->db) == rc
@@ -124,6 +125,40 @@ queue_sqlite_failed(queue_sqlite_t *s, int rc)
     }
 
     return queue_sqlite_code(s->rc, s->error);
+}
+
+
+/* SQLite tells the errno of a commit that failed to nobody, but the file that
+   it wrote, most likely the log, knows it */
+
+static int
+queue_sqlite_errno(queue_sqlite_t *s, int rc)
+{
+    int            error;
+    sqlite3_file  *log;
+
+    error = sqlite3_system_errno(s->db);
+
+    if ((rc & 0xff) != SQLITE_IOERR || error != 0) {
+        return error;
+    }
+
+    log = NULL;
+
+    if (sqlite3_file_control(s->db, "main", SQLITE_FCNTL_JOURNAL_POINTER,
+                             &log)
+        == SQLITE_OK && log != NULL && log->pMethods != NULL)
+    {
+        (void) log->pMethods->xFileControl(log, SQLITE_FCNTL_LAST_ERRNO,
+                                           &error);
+    }
+
+    if (error == 0) {
+        (void) sqlite3_file_control(s->db, "main", SQLITE_FCNTL_LAST_ERRNO,
+                                    &error);
+    }
+
+    return error;
 }
 
 

@@ -15,8 +15,6 @@
 
 
 static int queue_sqlite_pragma(sqlite3 *db, const char *sql, int *value);
-static int queue_sqlite_known(sqlite3 *db, int *version, char *why,
-    size_t size);
 
 
 /*
@@ -231,22 +229,16 @@ _Static_assert(QS_READY == 0 && QS_DELAYED == 1 && QS_LEASED == 2
 
 
 int
-queue_sqlite_schema(sqlite3 *db, char *why, size_t size)
+queue_sqlite_make(sqlite3 *db, char *why, size_t size)
 {
     int  rc, version;
-
-    rc = queue_sqlite_known(db, &version, why, size);
-
-    if (rc != SQLITE_OK || version == QS_VERSION) {
-        return rc;
-    }
-
-    /* another node may be about to do the same */
 
     rc = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
     if (rc != SQLITE_OK) {
         return rc;
     }
+
+    /* another node may have done it meanwhile */
 
     rc = queue_sqlite_known(db, &version, why, size);
 
@@ -266,10 +258,10 @@ queue_sqlite_schema(sqlite3 *db, char *why, size_t size)
 }
 
 
-/* is it ours?  version 0: it is empty.  Never is somebody else's database
-   taken for a queue, nor one that a later release has changed. */
+/* Never is somebody else's database taken for a queue, nor one that a later
+   release has changed. */
 
-static int
+int
 queue_sqlite_known(sqlite3 *db, int *version, char *why, size_t size)
 {
     int  rc, application, tables;

@@ -14,6 +14,11 @@
 #include "queue_sqlite.h"
 
 
+#ifndef TEST_ROOT
+#define TEST_ROOT  "/tmp"
+#endif
+
+
 static char  test_root[64];             /* of this program */
 static char  test_state[96];            /* of this test: faas_state */
 static char  test_path[160];            /* its queue.db */
@@ -152,7 +157,7 @@ queue_sqlite_remove(const char *path, const struct stat *st, int flag,
 }
 
 
-/* in a directory that is gone afterwards */
+/* in a directory that is gone afterwards, below TEST_ROOT if that is there */
 
 #define queue_sqlite_tests(tests)                                             \
     queue_sqlite_run_tests(#tests, tests, sizeof(tests) / sizeof(tests[0]))
@@ -163,7 +168,8 @@ queue_sqlite_run_tests(const char *name, const struct CMUnitTest *tests,
 {
     int  failed;
 
-    snprintf(test_root, sizeof(test_root), "/tmp/queue.XXXXXX");
+    snprintf(test_root, sizeof(test_root), "%s/queue.XXXXXX",
+             access(TEST_ROOT, W_OK) == 0 ? TEST_ROOT : "/tmp");
 
     if (mkdtemp(test_root) == NULL) {
         return 1;
