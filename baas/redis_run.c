@@ -36,8 +36,9 @@ typedef struct {
     redis_node_t             *ask;         /* where the next goes, with ASKING;
                                               NULL: where the key is */
     int                       asking;      /* the last attempt had it */
-    uint32_t                  redirects;
+    uint32_t                  redirects;   /* since the last pause */
     uint32_t                  losses;
+    int                       moving;      /* a node said TRYAGAIN */
     int                       sent;        /* some of it may have been done */
 } redis_run_t;
 
@@ -45,7 +46,8 @@ typedef struct {
 typedef enum {
     REDIS_FINAL = 0,           /* the answers are the caller's */
     REDIS_AGAIN,
-    REDIS_LATER                /* again, after a pause */
+    REDIS_LATER,               /* again, after a pause */
+    REDIS_MOVING               /* there is no time for that */
 } redis_verdict_e;
 
 
@@ -58,6 +60,8 @@ static int redis_receive_one(redis_run_t *run, redisReply **reply);
 static int redis_lost(redis_t *r, redis_run_t *run, int rc);
 static redis_verdict_e redis_judge(redis_t *r, redis_run_t *run);
 static redis_verdict_e redis_judge_error(redis_t *r, redis_run_t *run,
+    const redisReply *error);
+static int redis_follow(redis_t *r, redis_run_t *run,
     const redisReply *error);
 static int redis_was_done(const redis_t *r);
 static void redis_settle(redis_t *r, redis_run_t *run);
@@ -115,7 +119,13 @@ redis_run(redis_t *r, faas_bytes_t key, unsigned flags, int64_t deadline_ms)
 
         case REDIS_LATER:
             (void) poll(NULL, 0, REDIS_PAUSE_MS);
+            run.redirects = 0;
+            run.moving = 1;
             break;
+
+        case REDIS_MOVING:
+            redis_forget_answers(r);
+            return flags & REDIS_EXEC ? FAAS_ECONFLICT : FAAS_EBUSY;
 
         default:
             break;
@@ -418,12 +428,9 @@ redis_judge(redis_t *r, redis_run_t *run)
 static redis_verdict_e
 redis_judge_error(redis_t *r, redis_run_t *run, const redisReply *error)
 {
-    int               again;
-    redis_node_t     *node;
-    redis_redirect_t  to;
+    int  again;
 
-    again = (run->flags & REDIS_REPEAT || !redis_was_done(r))
-            && redis_now_ms() < run->deadline_ms;
+    again = run->flags & REDIS_REPEAT || !redis_was_done(r);
 
     if (redis_is_error(error, "NOAUTH")) {
         redis_node_close(r, run->node);
@@ -450,11 +457,32 @@ redis_judge_error(redis_t *r, redis_run_t *run, const redisReply *error)
     }
 
     if (redis_is_error(error, "TRYAGAIN")) {
-        return again ? REDIS_LATER : REDIS_FINAL;
+        return !again ? REDIS_FINAL
+               : redis_now_ms() + REDIS_PAUSE_MS < run->deadline_ms
+               ? REDIS_LATER : REDIS_MOVING;
     }
 
-    if (!redis_redirect(error, &to)) {
+    if (redis_follow(r, run, error) != FAAS_OK || !again) {
         return REDIS_FINAL;
+    }
+
+    if (redis_now_ms() >= run->deadline_ms) {
+        return run->moving ? REDIS_MOVING : REDIS_FINAL;
+    }
+
+    return run->redirects++ < REDIS_REDIRECTS ? REDIS_AGAIN : REDIS_FINAL;
+}
+
+
+/* where a MOVED or ASK says that the next attempt goes */
+static int
+redis_follow(redis_t *r, redis_run_t *run, const redisReply *error)
+{
+    redis_node_t     *node;
+    redis_redirect_t  to;
+
+    if (!redis_redirect(error, &to)) {
+        return FAAS_ERROR;
     }
 
     if (to.address.host[0] == '\0') {
@@ -464,7 +492,7 @@ redis_judge_error(redis_t *r, redis_run_t *run, const redisReply *error)
     node = redis_node(r, &to.address);
 
     if (node == NULL) {
-        return REDIS_FINAL;
+        return FAAS_ERROR;
     }
 
     if (to.ask) {
@@ -474,8 +502,7 @@ redis_judge_error(redis_t *r, redis_run_t *run, const redisReply *error)
         redis_cluster_moved(r, to.slot, node);
     }
 
-    return again && run->redirects++ < REDIS_REDIRECTS ? REDIS_AGAIN
-                                                       : REDIS_FINAL;
+    return FAAS_OK;
 }
 
 
