@@ -9,6 +9,8 @@
 #include "ngx_http_faas_module.h"
 
 
+static u_char *ngx_http_faas_config_callback(u_char *p,
+    ngx_http_faas_callback_t *callback);
 static void ngx_http_faas_config_worker(ngx_cycle_t *cycle, int64_t *uid,
     int64_t *gid);
 static ngx_uint_t ngx_http_faas_config_log(ngx_cycle_t *cycle,
@@ -24,6 +26,7 @@ ngx_http_faas_config_encode(ngx_cycle_t *cycle,
     int64_t                         uid, gid;
     ngx_str_t                       error_log;
     ngx_uint_t                      i, level;
+    ngx_http_faas_callback_t       *callback;
     ngx_http_faas_function_conf_t  *fn;
 
     ngx_http_faas_config_worker(cycle, &uid, &gid);
@@ -32,7 +35,15 @@ ngx_http_faas_config_encode(ngx_cycle_t *cycle,
     /* names and numbers in a kilobyte, strings at three bytes for one */
 
     size = 1024 + 3 * (fmcf->functions.len + fmcf->state.len + fmcf->user.len
-                       + fmcf->deployer.len + error_log.len);
+                       + fmcf->deployer.len + error_log.len
+                       + fmcf->kv.len + fmcf->queue.len);
+
+    callback = fmcf->callbacks ? fmcf->callbacks->elts : NULL;
+
+    for (i = 0; callback && i < fmcf->callbacks->nelts; i++) {
+        size += sizeof("callback \n") + 3 * (callback[i].prefix.len + 1
+                                             + callback[i].secret.len);
+    }
 
     fn = fmcf->function_confs.elts;
 
@@ -52,10 +63,16 @@ ngx_http_faas_config_encode(ngx_cycle_t *cycle,
     p = ngx_http_faas_config_text(p, "user", &fmcf->user);
     p = ngx_http_faas_config_text(p, "deployer", &fmcf->deployer);
     p = ngx_http_faas_config_text(p, "error_log", &error_log);
+    p = ngx_http_faas_config_text(p, "kv", &fmcf->kv);
+    p = ngx_http_faas_config_text(p, "queue", &fmcf->queue);
 
     p = ngx_sprintf(p, "worker_uid %L\ngroup %L\nlog_level %ui\n"
                     "scoreboard %uz\nmemory %uz\n",
                     uid, gid, level, fmcf->scoreboard, fmcf->memory);
+
+    for (i = 0; callback && i < fmcf->callbacks->nelts; i++) {
+        p = ngx_http_faas_config_callback(p, &callback[i]);
+    }
 
     for (i = 0; i < fmcf->function_confs.nelts; i++) {
         p = ngx_http_faas_function_encode(p, &fn[i]);
@@ -76,6 +93,23 @@ ngx_http_faas_config_text(u_char *p, const char *name, ngx_str_t *value)
 
     p = ngx_sprintf(p, "%s ", name);
     p += faas_control_encode((char *) p, (char *) value->data, value->len);
+    *p++ = LF;
+
+    return p;
+}
+
+
+/* "PREFIX SECRET", one value; a prefix has no blanks */
+
+static u_char *
+ngx_http_faas_config_callback(u_char *p, ngx_http_faas_callback_t *callback)
+{
+    p = ngx_cpymem(p, "callback ", sizeof("callback ") - 1);
+    p += faas_control_encode((char *) p, (char *) callback->prefix.data,
+                             callback->prefix.len);
+    p += faas_control_encode((char *) p, " ", 1);
+    p += faas_control_encode((char *) p, (char *) callback->secret.data,
+                             callback->secret.len);
     *p++ = LF;
 
     return p;

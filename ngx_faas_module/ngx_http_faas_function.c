@@ -17,6 +17,9 @@ static ngx_int_t ngx_http_faas_function_order(ngx_conf_t *cf,
     ngx_http_faas_setting_t *large);
 static ngx_int_t ngx_http_faas_function_ceilings(ngx_conf_t *cf,
     ngx_http_faas_function_conf_t *fn, ngx_http_faas_function_conf_t *all);
+static u_char *ngx_http_faas_function_lines(u_char *p, const char *name,
+    ngx_array_t *lines);
+static size_t ngx_http_faas_function_lines_size(ngx_array_t *lines);
 
 
 char *
@@ -78,15 +81,11 @@ ngx_http_faas_function_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     fn->max_requests = NGX_CONF_UNSET;
     fn->memory = NGX_CONF_UNSET_SIZE;
     fn->accel = NGX_CONF_UNSET;
+    fn->exactly_once = NGX_CONF_UNSET;
 
-    fn->place.line = cf->conf_file->line;
-    fn->place.file = ngx_pnalloc(cf->pool, cf->conf_file->file.name.len + 1);
-    if (fn->place.file == NULL) {
+    if (ngx_http_faas_place(cf, &fn->place) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
-
-    (void) ngx_cpystrn(fn->place.file, cf->conf_file->file.name.data,
-                       cf->conf_file->file.name.len + 1);
 
     save = *cf;
 
@@ -215,6 +214,10 @@ ngx_http_faas_function_check(ngx_conf_t *cf, ngx_http_faas_main_conf_t *fmcf)
             return NGX_ERROR;
         }
 
+        if (ngx_http_faas_setting_check_events(cf, &fn[i]) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
         if (all && &fn[i] != all
             && ngx_http_faas_function_ceilings(cf, &fn[i], all) != NGX_OK)
         {
@@ -300,17 +303,12 @@ ngx_http_faas_function_ceilings(ngx_conf_t *cf,
 }
 
 
-/* -1: not given */
-
-
 /* -- text for the supervisor ----------------------------------------------- */
 
 u_char *
 ngx_http_faas_function_encode(u_char *p, ngx_http_faas_function_conf_t *fn)
 {
     int64_t                   n;
-    ngx_str_t                *env;
-    ngx_uint_t                i;
     ngx_http_faas_setting_t  *setting;
 
     p = ngx_http_faas_config_text(p, "function", &fn->name);
@@ -337,17 +335,38 @@ ngx_http_faas_function_encode(u_char *p, ngx_http_faas_function_conf_t *fn)
         p = ngx_sprintf(p, " accel %i\n", (ngx_int_t) fn->accel);
     }
 
+    if (fn->exactly_once != NGX_CONF_UNSET) {
+        p = ngx_sprintf(p, " exactly_once %i\n",
+                        (ngx_int_t) fn->exactly_once);
+    }
+
     p = ngx_http_faas_config_text(p, " user", &fn->user);
     p = ngx_http_faas_config_text(p, " routes", &fn->routes);
+    p = ngx_http_faas_config_text(p, " async", &fn->async);
+    p = ngx_http_faas_config_text(p, " durability", &fn->durability);
+    p = ngx_http_faas_function_lines(p, " env", fn->env);
+    p = ngx_http_faas_function_lines(p, " consume", fn->consume);
+    p = ngx_http_faas_function_lines(p, " schedule", fn->schedule);
+    p = ngx_http_faas_function_lines(p, " share", fn->share);
 
-    if (fn->env == NULL) {
+    return p;
+}
+
+
+static u_char *
+ngx_http_faas_function_lines(u_char *p, const char *name, ngx_array_t *lines)
+{
+    ngx_str_t   *line;
+    ngx_uint_t   i;
+
+    if (lines == NULL) {
         return p;
     }
 
-    env = fn->env->elts;
+    line = lines->elts;
 
-    for (i = 0; i < fn->env->nelts; i++) {
-        p = ngx_http_faas_config_text(p, " env", &env[i]);
+    for (i = 0; i < lines->nelts; i++) {
+        p = ngx_http_faas_config_text(p, name, &line[i]);
     }
 
     return p;
@@ -359,20 +378,32 @@ ngx_http_faas_function_encode(u_char *p, ngx_http_faas_function_conf_t *fn)
 size_t
 ngx_http_faas_function_encoded_size(ngx_http_faas_function_conf_t *fn)
 {
+    return 1024
+           + 3 * (fn->name.len + fn->user.len + fn->routes.len
+                  + fn->async.len + fn->durability.len)
+           + ngx_http_faas_function_lines_size(fn->env)
+           + ngx_http_faas_function_lines_size(fn->consume)
+           + ngx_http_faas_function_lines_size(fn->schedule)
+           + ngx_http_faas_function_lines_size(fn->share);
+}
+
+
+static size_t
+ngx_http_faas_function_lines_size(ngx_array_t *lines)
+{
     size_t       size;
-    ngx_str_t   *env;
+    ngx_str_t   *line;
     ngx_uint_t   i;
 
-    size = 1024 + 3 * (fn->name.len + fn->user.len + fn->routes.len);
-
-    if (fn->env == NULL) {
-        return size;
+    if (lines == NULL) {
+        return 0;
     }
 
-    env = fn->env->elts;
+    size = 0;
+    line = lines->elts;
 
-    for (i = 0; i < fn->env->nelts; i++) {
-        size += sizeof(" env \n") + 3 * env[i].len;
+    for (i = 0; i < lines->nelts; i++) {
+        size += sizeof(" schedule \n") + 3 * line[i].len;
     }
 
     return size;

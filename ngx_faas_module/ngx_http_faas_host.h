@@ -3,6 +3,7 @@
  * What the files of nginx's end of the host share:
  *
  *   ngx_http_faas_internal.c    the socket of the faas_internal server
+ *   ngx_http_faas_implicit.c    that server, where nobody wrote one
  *   ngx_http_faas_keeper.c      starts the keeper
  *   ngx_http_faas_host.c        the master: attach, reload, lifeline
  *   ngx_http_faas_worker.c      a worker: record, wake-ups, pages
@@ -40,10 +41,20 @@ int ngx_http_faas_host_connect(ngx_str_t *state, const char *name, int type,
     time_t patience);
 
 /* postconfiguration: makes the faas_internal server listen; removes a stale
-   socket.  init_module: who may connect to it */
+   socket.  init_module: who may connect to it; takes it away, since nginx
+   will not start, unless it was another one's before */
 ngx_int_t ngx_http_faas_internal_listen(ngx_conf_t *cf,
     ngx_http_faas_main_conf_t *fmcf);
 void ngx_http_faas_internal_permit(ngx_cycle_t *cycle,
+    ngx_http_faas_main_conf_t *fmcf);
+void ngx_http_faas_internal_remove(ngx_cycle_t *cycle,
+    ngx_http_faas_main_conf_t *fmcf);
+
+/* ngx_http_faas_implicit.c: makes the faas_internal server unless there is
+   one; takes it out again */
+ngx_int_t ngx_http_faas_implicit_create(ngx_conf_t *cf,
+    ngx_http_faas_main_conf_t *fmcf);
+void ngx_http_faas_implicit_remove(ngx_conf_t *cf,
     ngx_http_faas_main_conf_t *fmcf);
 
 char *ngx_http_faas_internal(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);

@@ -22,7 +22,10 @@ static ngx_uint_t ngx_http_faas_internal_listens(ngx_conf_t *cf,
     ngx_http_core_srv_conf_t *cscf);
 static ngx_int_t ngx_http_faas_internal_prepare(ngx_conf_t *cf,
     ngx_http_faas_main_conf_t *fmcf);
-static ngx_uint_t ngx_http_faas_internal_is_ours(u_char *path);
+static ngx_listening_t *ngx_http_faas_internal_listening(
+    volatile ngx_cycle_t *cycle, u_char *path);
+static u_char *ngx_http_faas_internal_path(ngx_pool_t *pool,
+    ngx_str_t *state);
 static ngx_int_t ngx_http_faas_internal_add(ngx_conf_t *cf,
     ngx_http_faas_main_conf_t *fmcf);
 
@@ -35,6 +38,10 @@ ngx_http_faas_internal(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     fmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_faas_module);
 
+    if (fmcf->internal && fmcf->implicit) {
+        ngx_http_faas_implicit_remove(cf, fmcf);
+    }
+
     if (fmcf->internal) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "duplicate \"faas_internal\", the first is in "
@@ -44,16 +51,9 @@ ngx_http_faas_internal(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    fmcf->internal_place.line = cf->conf_file->line;
-    fmcf->internal_place.file = ngx_pnalloc(cf->pool,
-                                            cf->conf_file->file.name.len + 1);
-    if (fmcf->internal_place.file == NULL) {
+    if (ngx_http_faas_place(cf, &fmcf->internal_place) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
-
-    (void) ngx_cpystrn(fmcf->internal_place.file,
-                       cf->conf_file->file.name.data,
-                       cf->conf_file->file.name.len + 1);
 
     cscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_core_module);
 
@@ -69,6 +69,8 @@ ngx_http_faas_internal(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 ngx_int_t
 ngx_http_faas_internal_listen(ngx_conf_t *cf, ngx_http_faas_main_conf_t *fmcf)
 {
+    ngx_int_t  rc;
+
     if (fmcf->internal == NULL) {
         return NGX_OK;
     }
@@ -89,11 +91,31 @@ ngx_http_faas_internal_listen(ngx_conf_t *cf, ngx_http_faas_main_conf_t *fmcf)
         return NGX_ERROR;
     }
 
+    if (!fmcf->implicit && !fmcf->invoked) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"faas_internal\" without a \"faas_invoke\" that "
+                      "would answer in %s:%ui",
+                      fmcf->internal_place.file, fmcf->internal_place.line);
+        return NGX_ERROR;
+    }
+
     if (ngx_test_config || ngx_process == NGX_PROCESS_SIGNALLER) {
         return NGX_OK;
     }
 
-    if (ngx_http_faas_internal_prepare(cf, fmcf) != NGX_OK) {
+    rc = ngx_http_faas_internal_prepare(cf, fmcf);
+
+    if (rc == NGX_BUSY && fmcf->implicit) {
+        ngx_log_error(NGX_LOG_NOTICE, cf->log, 0,
+                      "faas: another nginx listens on \"%V/"
+                      NGX_HTTP_FAAS_INTERNAL "\", calls of functions are "
+                      "served there", &fmcf->state);
+
+        fmcf->internal = NULL;
+        return NGX_OK;
+    }
+
+    if (rc == NGX_ERROR) {
         return NGX_ERROR;
     }
 
@@ -138,8 +160,12 @@ ngx_http_faas_internal_listens(ngx_conf_t *cf, ngx_http_core_srv_conf_t *cscf)
 }
 
 
-/* makes faas_state, and removes a socket that nobody listens on any more: a
-   killed nginx leaves it, and the next one could not bind it */
+/*
+ * Makes faas_state, and removes a socket that nobody listens on any more: a
+ * killed nginx leaves it, and the next one could not bind it.  NGX_BUSY when
+ * somebody else listens on it: to one that is ending, at our start, the time
+ * is given that nginx itself gives to who has its addresses still.
+ */
 
 static ngx_int_t
 ngx_http_faas_internal_prepare(ngx_conf_t *cf,
@@ -148,19 +174,20 @@ ngx_http_faas_internal_prepare(ngx_conf_t *cf,
     int           s;
     u_char       *path;
     ngx_str_t    *state;
+    ngx_uint_t    tries;
     struct stat   st;
 
     state = &fmcf->state;
 
-    path = ngx_pnalloc(cf->temp_pool,
-                       state->len + sizeof("/" NGX_HTTP_FAAS_INTERNAL));
+    path = ngx_http_faas_internal_path(cf->temp_pool, state);
+
     if (path == NULL) {
         return NGX_ERROR;
     }
 
-    (void) ngx_sprintf(path, "%V/" NGX_HTTP_FAAS_INTERNAL "%Z", state);
+    /* do we listen on it already, from before a reload or an upgrade? */
 
-    if (ngx_http_faas_internal_is_ours(path)) {
+    if (ngx_http_faas_internal_listening(ngx_cycle, path)) {
         return NGX_OK;
     }
 
@@ -180,11 +207,22 @@ ngx_http_faas_internal_prepare(ngx_conf_t *cf,
         return NGX_ERROR;
     }
 
-    s = ngx_http_faas_host_connect(state, NGX_HTTP_FAAS_INTERNAL,
-                                   SOCK_STREAM|SOCK_NONBLOCK, 0);
-    if (s != -1) {
+    tries = ngx_is_init_cycle(cf->cycle->old_cycle) ? 5 : 0;
+
+    for ( ;; ) {
+        s = ngx_http_faas_host_connect(state, NGX_HTTP_FAAS_INTERNAL,
+                                       SOCK_STREAM|SOCK_NONBLOCK, 0);
+        if (s == -1) {
+            break;
+        }
+
         (void) close(s);
-        return NGX_OK;
+
+        if (tries-- == 0 || !fmcf->implicit) {
+            return NGX_BUSY;
+        }
+
+        ngx_msleep(500);
     }
 
     /* connect() refuses what is no socket with the same word */
@@ -208,18 +246,18 @@ ngx_http_faas_internal_prepare(ngx_conf_t *cf,
 }
 
 
-/* do we listen on it already, from before a reload or an upgrade? */
+/* what a cycle listens on at this path, or NULL */
 
-static ngx_uint_t
-ngx_http_faas_internal_is_ours(u_char *path)
+static ngx_listening_t *
+ngx_http_faas_internal_listening(volatile ngx_cycle_t *cycle, u_char *path)
 {
     ngx_uint_t           i;
     ngx_listening_t     *ls;
     struct sockaddr_un  *sa;
 
-    ls = ngx_cycle->listening.elts;
+    ls = cycle->listening.elts;
 
-    for (i = 0; i < ngx_cycle->listening.nelts; i++) {
+    for (i = 0; i < cycle->listening.nelts; i++) {
 
         if (ls[i].sockaddr->sa_family != AF_UNIX) {
             continue;
@@ -228,11 +266,11 @@ ngx_http_faas_internal_is_ours(u_char *path)
         sa = (struct sockaddr_un *) ls[i].sockaddr;
 
         if (ngx_strncmp(sa->sun_path, path, sizeof(sa->sun_path)) == 0) {
-            return 1;
+            return &ls[i];
         }
     }
 
-    return 0;
+    return NULL;
 }
 
 
@@ -329,13 +367,11 @@ ngx_http_faas_internal_permit(ngx_cycle_t *cycle,
         return;
     }
 
-    path = ngx_pnalloc(cycle->pool, fmcf->state.len
-                                    + sizeof("/" NGX_HTTP_FAAS_INTERNAL));
+    path = ngx_http_faas_internal_path(cycle->pool, &fmcf->state);
+
     if (path == NULL) {
         return;
     }
-
-    (void) ngx_sprintf(path, "%V/" NGX_HTTP_FAAS_INTERNAL "%Z", &fmcf->state);
 
     if (lstat((char *) path, &st) == -1 || !S_ISSOCK(st.st_mode)) {
         ngx_log_error(NGX_LOG_ALERT, cycle->log, ngx_errno,
@@ -358,4 +394,51 @@ ngx_http_faas_internal_permit(ngx_cycle_t *cycle,
         ngx_log_error(NGX_LOG_ALERT, cycle->log, ngx_errno,
                       "lchown() \"%s\" failed", path);
     }
+}
+
+
+void
+ngx_http_faas_internal_remove(ngx_cycle_t *cycle,
+    ngx_http_faas_main_conf_t *fmcf)
+{
+    u_char           *path;
+    ngx_listening_t  *ls;
+
+    if (fmcf->internal == NULL) {
+        return;
+    }
+
+    path = ngx_http_faas_internal_path(cycle->pool, &fmcf->state);
+
+    if (path == NULL) {
+        return;
+    }
+
+    ls = ngx_http_faas_internal_listening(cycle, path);
+
+    if (ls == NULL || ls->inherited) {
+        return;
+    }
+
+    if (ngx_delete_file(path) == NGX_FILE_ERROR) {
+        ngx_log_error(NGX_LOG_ALERT, cycle->log, ngx_errno,
+                      ngx_delete_file_n " \"%s\" failed", path);
+    }
+}
+
+
+static u_char *
+ngx_http_faas_internal_path(ngx_pool_t *pool, ngx_str_t *state)
+{
+    u_char  *path;
+
+    path = ngx_pnalloc(pool, state->len
+                             + sizeof("/" NGX_HTTP_FAAS_INTERNAL));
+    if (path == NULL) {
+        return NULL;
+    }
+
+    (void) ngx_sprintf(path, "%V/" NGX_HTTP_FAAS_INTERNAL "%Z", state);
+
+    return path;
 }

@@ -26,6 +26,8 @@ static char *ngx_http_faas_init_main_conf(ngx_conf_t *cf, void *conf);
 static void *ngx_http_faas_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_faas_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
+static char *ngx_http_faas_functions(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 static char *ngx_http_faas_path(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_faas_size(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -70,11 +72,15 @@ static ngx_conf_post_t  ngx_http_faas_user_post = {
 };
 
 
+/* its address: SQLite may be told its file */
+static ngx_flag_t  ngx_http_faas_service_file = 1;
+
+
 static ngx_command_t  ngx_http_faas_commands[] = {
 
     { ngx_string("faas_functions"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
-      ngx_http_faas_path,
+      ngx_http_faas_functions,
       NGX_HTTP_MAIN_CONF_OFFSET,
       offsetof(ngx_http_faas_main_conf_t, functions),
       NULL },
@@ -128,6 +134,27 @@ static ngx_command_t  ngx_http_faas_commands[] = {
       offsetof(ngx_http_faas_main_conf_t, busy_status),
       &ngx_http_faas_busy_status_bounds },
 
+    { ngx_string("faas_kv"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_faas_service_engine,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_faas_main_conf_t, kv),
+      NULL },
+
+    { ngx_string("faas_queue"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_faas_service_engine,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_faas_main_conf_t, queue),
+      &ngx_http_faas_service_file },
+
+    { ngx_string("faas_callback"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE2,
+      ngx_http_faas_service_callback,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("faas_function"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_BLOCK|NGX_CONF_TAKE1,
       ngx_http_faas_function_block,
@@ -154,6 +181,13 @@ static ngx_command_t  ngx_http_faas_commands[] = {
       ngx_http_faas_pass,
       NGX_HTTP_LOC_CONF_OFFSET,
       1,
+      NULL },
+
+    { ngx_string("faas_async"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE12,
+      ngx_http_faas_async,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
       NULL },
 
     { ngx_string("faas_status"),
@@ -306,10 +340,15 @@ ngx_http_faas_create_main_conf(ngx_conf_t *cf)
      *     fmcf->user = { 0, NULL };
      *     fmcf->deployer = { 0, NULL };
      *     fmcf->supervisor = { 0, NULL };
+     *     fmcf->kv = { 0, NULL };
+     *     fmcf->queue = { 0, NULL };
+     *     fmcf->callbacks = NULL;
      *     fmcf->upstream = NULL;
      *     fmcf->pass = { NULL, 0 };
      *     fmcf->internal = NULL;
      *     fmcf->internal_place = { NULL, 0 };
+     *     fmcf->implicit = 0;
+     *     fmcf->invoked = 0;
      */
 
     fmcf->scoreboard = NGX_CONF_UNSET_SIZE;
@@ -401,10 +440,14 @@ ngx_http_faas_create_loc_conf(ngx_conf_t *cf)
      *     flcf->status = 0;
      *     flcf->target = NULL;
      *     flcf->prefix = { 0, NULL };
+     *     flcf->prefixed = 0;
+     *     flcf->calls = { 0, NULL };
      *     flcf->place = { NULL, 0 };
+     *     flcf->async_place = { NULL, 0 };
      */
 
     flcf->pass = NGX_CONF_UNSET;
+    flcf->async = NGX_CONF_UNSET_UINT;
 
     return flcf;
 }
@@ -433,6 +476,7 @@ ngx_http_faas_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     if (clcf->noname) {
         conf->prefix = prev->prefix;
+        conf->prefixed = prev->prefixed;
 
     } else if (!clcf->named
 #if (NGX_PCRE)
@@ -448,9 +492,32 @@ ngx_http_faas_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
         conf->prefix.len = len;
         conf->prefix.data = clcf->name.data;
+        conf->prefixed = !clcf->exact_match;
+    }
+
+    if (ngx_http_faas_async_merge(cf, prev, conf) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
     }
 
     return ngx_http_faas_pass_merge(cf, prev, conf);
+}
+
+
+/* stands for a faas_internal server too */
+
+static char *
+ngx_http_faas_functions(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    char  *rv;
+
+    rv = ngx_http_faas_path(cf, cmd, conf);
+
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
+
+    return ngx_http_faas_implicit_create(cf, conf) == NGX_OK ? NGX_CONF_OK
+                                                             : NGX_CONF_ERROR;
 }
 
 
@@ -561,10 +628,29 @@ ngx_http_faas_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     clcf->handler = ngx_http_faas_status_handler;
 
     flcf->status = 1;
-    flcf->place.file = cf->conf_file->file.name.data;
-    flcf->place.line = cf->conf_file->line;
 
-    return NGX_CONF_OK;
+    return ngx_http_faas_place(cf, &flcf->place) == NGX_OK ? NGX_CONF_OK
+                                                           : NGX_CONF_ERROR;
+}
+
+
+ngx_int_t
+ngx_http_faas_place(ngx_conf_t *cf, ngx_http_faas_place_t *place)
+{
+    ngx_str_t  *name;
+
+    name = &cf->conf_file->file.name;
+
+    place->line = cf->conf_file->line;
+    place->file = ngx_pnalloc(cf->pool, name->len + 1);
+
+    if (place->file == NULL) {
+        return NGX_ERROR;
+    }
+
+    (void) ngx_cpystrn(place->file, name->data, name->len + 1);
+
+    return NGX_OK;
 }
 
 
@@ -643,6 +729,9 @@ ngx_http_faas_init_module(ngx_cycle_t *cycle)
 
     if (rc == NGX_OK) {
         ngx_http_faas_internal_permit(cycle, fmcf);
+
+    } else {
+        ngx_http_faas_internal_remove(cycle, fmcf);
     }
 
     return rc;

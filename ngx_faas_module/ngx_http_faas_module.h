@@ -5,13 +5,19 @@
  *   ngx_http_faas_module.c      directives, hooks, configuration structs
  *   ngx_http_faas_function.c    the faas_function { } block
  *   ngx_http_faas_setting.c     its settings, a table
+ *   ngx_http_faas_setting_event.c   those that tell of events and stores
+ *   ngx_http_faas_service.c     faas_kv, faas_queue, faas_callback
  *   ngx_http_faas_config.c      the configuration as text
  *   ngx_http_faas_pass.c        faas_pass: a macro over stock directives
  *   ngx_http_faas_internal.c    the socket of the faas_internal server
+ *   ngx_http_faas_implicit.c    that server, where nobody wrote one
  *   ngx_http_faas_keeper.c      starts the keeper
  *   ngx_http_faas_host.c        the master: attach, reload, lifeline
  *   ngx_http_faas_worker.c      a worker: record, wake-ups, pages
  *   ngx_http_faas_request.c     context, precontent phase, refusals
+ *   ngx_http_faas_invoke.c      faas_invoke: who calls whom, how deep
+ *   ngx_http_faas_async.c       faas_async: what is answered later
+ *   ngx_http_faas_prefer.c      the Prefer header
  *   ngx_http_faas_router.c      route table to function
  *   ngx_http_faas_scheduler.c   the upstream peer: get, free, budgets
  *   ngx_http_faas_attempt.c     what an attempt came to
@@ -52,6 +58,13 @@ typedef struct {
 } ngx_http_faas_place_t;
 
 
+/* faas_async */
+
+#define NGX_HTTP_FAAS_ASYNC_OFF     0
+#define NGX_HTTP_FAAS_ASYNC_PREFER  1
+#define NGX_HTTP_FAAS_ASYNC_ON      2
+
+
 /* one faas_function block; NGX_CONF_UNSET* where the user gave nothing */
 
 typedef struct {
@@ -72,8 +85,25 @@ typedef struct {
     ngx_str_t                 user;            /* empty: faas_user */
     ngx_str_t                 routes;          /* prefix it may claim below */
     ngx_array_t              *env;             /* of ngx_str_t NAME=VALUE */
+
+    /* lines of faas_event.h, checked; NULL, empty: not given */
+    ngx_array_t              *consume;         /* of ngx_str_t */
+    ngx_array_t              *schedule;        /* of ngx_str_t */
+    ngx_str_t                 async;
+    ngx_array_t              *share;           /* of ngx_str_t "NAME r|w" */
+    ngx_flag_t                exactly_once;
+    ngx_str_t                 durability;      /* "full", "normal" */
+
     ngx_http_faas_place_t     place;           /* of the block */
 } ngx_http_faas_function_conf_t;
+
+
+/* one faas_callback: whom results of async calls may be posted to */
+
+typedef struct {
+    ngx_str_t                 prefix;          /* of the URL */
+    ngx_str_t                 secret;          /* KEY, or "file:" and a path */
+} ngx_http_faas_callback_t;
 
 
 typedef struct {
@@ -85,6 +115,10 @@ typedef struct {
     size_t                    scoreboard;      /* bytes */
     size_t                    memory;          /* of all functions, bytes */
     ngx_uint_t                busy_status;     /* instead of 503 */
+    ngx_str_t                 kv;              /* engines' URLs, which may */
+    ngx_str_t                 queue;           /* hold passwords; empty: not
+                                                  given */
+    ngx_array_t              *callbacks;       /* of *_callback_t, or NULL */
     ngx_array_t               function_confs;  /* of *_function_conf_t */
     ngx_int_t                 request_id;      /* index of $request_id, or
                                                   NGX_ERROR: not in use */
@@ -94,6 +128,9 @@ typedef struct {
     ngx_http_core_srv_conf_t *internal;        /* the faas_internal server, or
                                                   NULL */
     ngx_http_faas_place_t     internal_place;
+    unsigned                  implicit:1;      /* that server is ours */
+    unsigned                  invoked:1;       /* a faas_invoke is there that
+                                                  is not */
 } ngx_http_faas_main_conf_t;
 
 
@@ -106,6 +143,12 @@ typedef struct {
                                                   prefix without its last
                                                   slash; empty for regex and
                                                   named locations */
+    ngx_flag_t                prefixed;        /* 1: a prefix location */
+    ngx_uint_t                async;           /* NGX_HTTP_FAAS_ASYNC_* */
+    ngx_str_t                 calls;           /* of calls=, under which
+                                                  /_calls/ID is reached; data
+                                                  NULL: under prefix */
+    ngx_http_faas_place_t     async_place;
     ngx_array_t              *params;          /* fastcgi_param of the location
                                                   itself, for its `if`s */
     ngx_http_faas_place_t     place;           /* of the directive */
@@ -132,12 +175,29 @@ struct ngx_http_faas_ctx_s {
     ngx_str_t                 params;          /* named captures, NAME=VALUE
                                                   joined by '&', both
                                                   percent-encoded */
+    ngx_str_t                 matched;         /* what a route of the function
+                                                  matched, of path or the URI;
+                                                  data NULL: none did */
     ngx_uint_t                allow;           /* methods for a 405 */
     uint32_t                  function;        /* index, INDEX_NONE: none */
     uint32_t                  function_generation;
     uint32_t                  version;         /* index on the board */
     uint32_t                  version_generation;
     faas_limits_t             limits;          /* as they stood at routing */
+
+    /* faas_invoke */
+    ngx_str_t                 caller;          /* a function, or "@events" */
+    ngx_str_t                 callee;          /* Faas-Function, or empty */
+    ngx_uint_t                depth;           /* calls above, 0: a client's */
+
+    /* faas_async: what the request is to _calls */
+    ngx_str_t                 target;          /* whom it was routed to; empty:
+                                                  it is answered now */
+    uint32_t                  target_function;
+    uint32_t                  target_generation;
+    ngx_str_t                 call_path;       /* by which target is called */
+    ngx_str_t                 calls;           /* where /_calls/ID is reached,
+                                                  from outside */
 
     /* what came of it: read by variables, filter, log */
     faas_outcome_e            outcome;
@@ -201,8 +261,18 @@ typedef struct {
 } ngx_http_faas_host_t;
 
 
+/* what upstreams send, and nginx has no name for */
+#define NGX_HTTP_FAAS_LOOP_DETECTED  508
+
+
 extern ngx_module_t          ngx_http_faas_module;
 extern ngx_http_faas_host_t  ngx_http_faas_host;
+
+
+/* ngx_http_faas_module.c */
+
+/* where the parser is now; the name is copied, since the file's goes */
+ngx_int_t ngx_http_faas_place(ngx_conf_t *cf, ngx_http_faas_place_t *place);
 
 
 /* ngx_http_faas_function.c */
@@ -218,6 +288,14 @@ ngx_int_t ngx_http_faas_function_check(ngx_conf_t *cf,
 u_char *ngx_http_faas_function_encode(u_char *p,
     ngx_http_faas_function_conf_t *fn);
 size_t ngx_http_faas_function_encoded_size(ngx_http_faas_function_conf_t *fn);
+
+
+/* ngx_http_faas_service.c */
+
+char *ngx_http_faas_service_engine(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_faas_service_callback(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 
 
 /* ngx_http_faas_config.c */
@@ -330,12 +408,40 @@ faas_cell_t *ngx_http_faas_cell(uint32_t function);
 uint64_t ngx_http_faas_now_us(void);
 
 
+/* ngx_http_faas_invoke.c */
+
+/* is the token right?  NGX_OK: caller and callee are set; NGX_DECLINED */
+ngx_int_t ngx_http_faas_invoke_caller(ngx_http_request_t *r,
+    ngx_http_faas_ctx_t *ctx);
+
+/* NGX_OK and depth is set, or the status of a refusal */
+ngx_int_t ngx_http_faas_invoke_depth(ngx_http_request_t *r,
+    ngx_http_faas_ctx_t *ctx);
+
+
+/* ngx_http_faas_async.c */
+
+char *ngx_http_faas_async(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_faas_async_merge(ngx_conf_t *cf,
+    ngx_http_faas_loc_conf_t *prev, ngx_http_faas_loc_conf_t *conf);
+ngx_int_t ngx_http_faas_async_check(ngx_conf_t *cf,
+    ngx_http_faas_loc_conf_t *flcf);
+
+/* before routing: a request for a call; after it: one to be answered later.
+   NGX_OK: ctx is one of _calls now; NGX_DECLINED; the status of a refusal */
+ngx_int_t ngx_http_faas_async_find(ngx_http_request_t *r,
+    ngx_http_faas_loc_conf_t *flcf, ngx_http_faas_ctx_t *ctx);
+ngx_int_t ngx_http_faas_async_accept(ngx_http_request_t *r,
+    ngx_http_faas_loc_conf_t *flcf, ngx_http_faas_ctx_t *ctx);
+
+
 /* ngx_http_faas_router.c */
 
 /*
- * Routes ctx->path by the request's method: fills name, function, params,
- * script_name and path_info.  NGX_OK, NGX_DECLINED (404), NGX_ABORT (405,
- * ctx->allow holds the methods), NGX_ERROR.
+ * Routes ctx->path by the request's method, or ctx->callee if there is one:
+ * fills name, function, params, matched, script_name and path_info.  NGX_OK,
+ * NGX_DECLINED (404), NGX_ABORT (405, ctx->allow holds the methods),
+ * NGX_ERROR.  The platform's own functions are not found.
  */
 ngx_int_t ngx_http_faas_router_match(ngx_http_request_t *r,
     ngx_http_faas_loc_conf_t *flcf, ngx_http_faas_ctx_t *ctx);

@@ -23,7 +23,7 @@
 #define NGX_HTTP_FAAS_FASTCGI_NAME    "ngx_http_fastcgi_module"
 
 /* the tables below as text take half of it */
-#define NGX_HTTP_FAAS_PASS_TEXT       4096
+#define NGX_HTTP_FAAS_PASS_TEXT       8192
 
 
 typedef struct {
@@ -45,6 +45,8 @@ static char *ngx_http_faas_pass_expand(ngx_conf_t *cf,
 static ngx_int_t ngx_http_faas_pass_check(ngx_conf_t *cf,
     ngx_http_faas_loc_conf_t *flcf, ngx_module_t *module,
     ngx_array_t **params);
+static ngx_http_faas_param_t *ngx_http_faas_pass_taken(ngx_array_t *params,
+    ngx_http_faas_param_t *o);
 static ngx_int_t ngx_http_faas_pass_is_set(ngx_command_t *cmd, void *conf);
 static ngx_http_upstream_param_t *ngx_http_faas_pass_find(ngx_array_t *params,
     const char *name);
@@ -117,6 +119,31 @@ static ngx_http_faas_param_t  ngx_http_faas_pass_reserved[] = {
     { "FAAS_PARAMS", "$faas_params" },
     { "HTTP_PROXY", "\"\" if_not_empty" },
     { "HTTP_FAAS_TOKEN", "\"\" if_not_empty" },
+    { "HTTP_FAAS_FUNCTION", "\"\" if_not_empty" },
+    { NULL, NULL }
+};
+
+
+/* a client's request is no event, whatever its headers say */
+
+static ngx_http_faas_param_t  ngx_http_faas_pass_clients[] = {
+    { "FAAS_TARGET", "$faas_target if_not_empty" },
+    { "FAAS_PREFIX", "$faas_prefix if_not_empty" },
+    { "HTTP_FAAS_EVENT", "\"\" if_not_empty" },
+    { "HTTP_FAAS_NAME", "\"\" if_not_empty" },
+    { "HTTP_FAAS_ID", "\"\" if_not_empty" },
+    { "HTTP_FAAS_ATTEMPT", "\"\" if_not_empty" },
+    { "HTTP_FAAS_SENT", "\"\" if_not_empty" },
+    { "HTTP_FAAS_DUE", "\"\" if_not_empty" },
+    { "HTTP_FAAS_FENCE", "\"\" if_not_empty" },
+    { "HTTP_FAAS_MESSAGES", "\"\" if_not_empty" },
+    { "HTTP_FAAS_DEPTH", "\"\" if_not_empty" },
+    { NULL, NULL }
+};
+
+
+static ngx_http_faas_param_t  ngx_http_faas_pass_calls[] = {
+    { "HTTP_FAAS_DEPTH", "$faas_depth" },
     { NULL, NULL }
 };
 
@@ -209,17 +236,22 @@ ngx_http_faas_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     flcf->pass = 1;
     flcf->invoke = cmd->offset;
-    flcf->place.line = cf->conf_file->line;
-    flcf->place.file = ngx_pnalloc(cf->pool,
-                                   cf->conf_file->file.name.len + 1);
-    if (flcf->place.file == NULL) {
+
+    if (ngx_http_faas_place(cf, &flcf->place) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 
-    (void) ngx_cpystrn(flcf->place.file, cf->conf_file->file.name.data,
-                       cf->conf_file->file.name.len + 1);
-
     fmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_faas_module);
+
+    /* while the implicit server is parsed, the internal one is none else */
+
+    if (flcf->invoke
+        && !(fmcf->implicit
+             && fmcf->internal == ngx_http_conf_get_module_srv_conf(cf,
+                                                       ngx_http_core_module)))
+    {
+        fmcf->invoked = 1;
+    }
 
     if (fmcf->pass.file == NULL) {
         fmcf->pass = flcf->place;
@@ -333,11 +365,19 @@ ngx_http_faas_pass_merge(ngx_conf_t *cf, ngx_http_faas_loc_conf_t *prev,
             flcf->target = prev->target;
             flcf->place = prev->place;
 
+            if (ngx_http_faas_async_check(cf, flcf) != NGX_OK) {
+                return NGX_CONF_ERROR;
+            }
+
         } else {
             flcf->pass = 0;
         }
 
         return NGX_CONF_OK;
+    }
+
+    if (!flcf->invoke && ngx_http_faas_async_check(cf, flcf) != NGX_OK) {
+        return NGX_CONF_ERROR;
     }
 
     if (params == NULL) {
@@ -355,6 +395,14 @@ ngx_http_faas_pass_merge(ngx_conf_t *cf, ngx_http_faas_loc_conf_t *prev,
      */
 
     if (clcf->noname && *params == NULL) {
+
+        if (prev->pass == 1 && prev->invoke != flcf->invoke) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "one of \"faas_pass\" and \"faas_invoke\" cannot "
+                          "be in an \"if\" of a location with the other in "
+                          "%s:%ui", flcf->place.file, flcf->place.line);
+            return NGX_CONF_ERROR;
+        }
 
         if (prev->pass == 1) {
             return ngx_http_faas_pass_expand(cf, flcf, module, NULL);
@@ -401,6 +449,12 @@ ngx_http_faas_pass_expand(ngx_conf_t *cf, ngx_http_faas_loc_conf_t *flcf,
     }
 
     for (o = ngx_http_faas_pass_reserved; o->name; o++) {
+        p = ngx_sprintf(p, "fastcgi_param %s %s;\n", o->name, o->value);
+    }
+
+    o = flcf->invoke ? ngx_http_faas_pass_calls : ngx_http_faas_pass_clients;
+
+    for ( /* void */ ; o->name; o++) {
         p = ngx_sprintf(p, "fastcgi_param %s %s;\n", o->name, o->value);
     }
 
@@ -472,18 +526,39 @@ ngx_http_faas_pass_check(ngx_conf_t *cf, ngx_http_faas_loc_conf_t *flcf,
         return NGX_OK;
     }
 
-    for (o = ngx_http_faas_pass_reserved; o->name; o++) {
+    o = ngx_http_faas_pass_taken(*params, ngx_http_faas_pass_reserved);
 
-        if (ngx_http_faas_pass_find(*params, o->name)) {
-            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                          "\"fastcgi_param %s\" cannot be beside \"%s\", "
-                          "which sets it itself, in %s:%ui",
-                          o->name, name, flcf->place.file, flcf->place.line);
-            return NGX_ERROR;
+    if (o == NULL) {
+        o = ngx_http_faas_pass_taken(*params,
+                                     flcf->invoke ? ngx_http_faas_pass_calls
+                                                : ngx_http_faas_pass_clients);
+    }
+
+    if (o == NULL) {
+        return NGX_OK;
+    }
+
+    ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                  "\"fastcgi_param %s\" cannot be beside \"%s\", "
+                  "which sets it itself, in %s:%ui",
+                  o->name, name, flcf->place.file, flcf->place.line);
+
+    return NGX_ERROR;
+}
+
+
+/* the first of a table that the user has set, or NULL */
+
+static ngx_http_faas_param_t *
+ngx_http_faas_pass_taken(ngx_array_t *params, ngx_http_faas_param_t *o)
+{
+    for ( /* void */ ; o->name; o++) {
+        if (ngx_http_faas_pass_find(params, o->name)) {
+            return o;
         }
     }
 
-    return NGX_OK;
+    return NULL;
 }
 
 

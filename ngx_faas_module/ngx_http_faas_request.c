@@ -20,8 +20,6 @@ static ngx_int_t ngx_http_faas_route(ngx_http_request_t *r,
     ngx_http_faas_loc_conf_t *flcf, ngx_http_faas_ctx_t *ctx);
 static ngx_int_t ngx_http_faas_admit(ngx_http_request_t *r,
     ngx_http_faas_ctx_t *ctx);
-static ngx_int_t ngx_http_faas_token(ngx_http_request_t *r,
-    ngx_http_faas_ctx_t *ctx);
 static void ngx_http_faas_shorten(ngx_http_request_t *r,
     ngx_http_faas_ctx_t *ctx);
 static uint32_t ngx_http_faas_retry_after(ngx_http_faas_ctx_t *ctx,
@@ -54,17 +52,32 @@ ngx_http_faas_handler(ngx_http_request_t *r)
                                     "host is ending");
     }
 
-    rc = ngx_http_faas_route(r, flcf, ctx);
+    if (flcf->invoke && ngx_http_faas_invoke_caller(r, ctx) != NGX_OK) {
+        return NGX_HTTP_FORBIDDEN;
+    }
+
+    rc = ngx_http_faas_async_find(r, flcf, ctx);
+
+    if (rc == NGX_DECLINED) {
+        rc = ngx_http_faas_route(r, flcf, ctx);
+    }
+
+    if (rc == NGX_OK && flcf->invoke) {
+        rc = ngx_http_faas_invoke_depth(r, ctx);
+    }
 
     if (rc != NGX_OK) {
         return rc;
     }
 
-    if (flcf->invoke && ngx_http_faas_token(r, ctx) != NGX_OK) {
-        return NGX_HTTP_FORBIDDEN;
-    }
+    rc = ngx_http_faas_async_accept(r, flcf, ctx);
 
-    ngx_http_faas_shorten(r, ctx);
+    if (rc == NGX_DECLINED) {
+        ngx_http_faas_shorten(r, ctx);
+
+    } else if (rc != NGX_OK) {
+        return rc;
+    }
 
     return ngx_http_faas_admit(r, ctx);
 }
@@ -166,6 +179,7 @@ ngx_http_faas_is_clone(ngx_http_request_t *r)
 static ngx_http_faas_ctx_t *
 ngx_http_faas_ctx_clone(ngx_http_request_t *r)
 {
+    faas_function_t      *f;
     ngx_http_faas_ctx_t  *ctx, *parent;
 
     parent = ngx_http_get_module_ctx(r->parent, ngx_http_faas_module);
@@ -185,8 +199,27 @@ ngx_http_faas_ctx_clone(ngx_http_request_t *r)
     ctx->version = parent->version;
     ctx->version_generation = parent->version_generation;
     ctx->limits = parent->limits;
+    ctx->matched = parent->matched;
+    ctx->caller = parent->caller;
+    ctx->depth = parent->depth;
 
     ngx_memcpy(ctx->version_id, parent->version_id, FAAS_VERSION_SIZE);
+
+    if (parent->target.len) {
+
+        /* what fills a cache is an answer, not that there will be one */
+
+        ctx->name = parent->target;
+        ctx->function = parent->target_function;
+        ctx->function_generation = parent->target_generation;
+        ctx->version = FAAS_INDEX_NONE;
+
+        f = faas_scoreboard_function(ngx_http_faas_host.board, ctx->function);
+
+        faas_limits_read(f, &ctx->limits);
+
+        ngx_http_faas_bind(ctx, f);
+    }
 
     return ctx;
 }
@@ -320,61 +353,6 @@ ngx_http_faas_admit(ngx_http_request_t *r, ngx_http_faas_ctx_t *ctx)
 }
 
 
-/*
- * faas_invoke: "Faas-Token: NAME:HEX", where HEX is the secret of the calling
- * function NAME, compared in constant time.
- */
-
-static ngx_int_t
-ngx_http_faas_token(ngx_http_request_t *r, ngx_http_faas_ctx_t *ctx)
-{
-    u_char           *p, diff;
-    size_t            i, n;
-    uint32_t          caller, generation;
-    ngx_str_t        *value, name;
-    faas_function_t  *f;
-
-    static ngx_str_t  header = ngx_string("Faas-Token");
-
-    value = ngx_http_faas_header(r, &header);
-
-    if (value == NULL) {
-        return NGX_DECLINED;
-    }
-
-    p = ngx_strlchr(value->data, value->data + value->len, ':');
-    if (p == NULL) {
-        return NGX_DECLINED;
-    }
-
-    name.data = value->data;
-    name.len = p - value->data;
-
-    caller = ngx_http_faas_router_name(&name, &generation);
-
-    if (caller == FAAS_INDEX_NONE) {
-        return NGX_DECLINED;
-    }
-
-    f = faas_scoreboard_function(ngx_http_faas_host.board, caller);
-
-    p++;
-    n = ngx_strnlen((u_char *) f->token, sizeof(f->token));
-
-    if (n == 0 || (size_t) (value->data + value->len - p) != n) {
-        return NGX_DECLINED;
-    }
-
-    diff = 0;
-
-    for (i = 0; i < n; i++) {
-        diff |= p[i] ^ (u_char) f->token[i];
-    }
-
-    return diff ? NGX_DECLINED : NGX_OK;
-}
-
-
 /* "Faas-Timeout: 0.5" shortens the execution budget, never lengthens it */
 
 static void
@@ -451,6 +429,10 @@ ngx_http_faas_refuse(ngx_http_faas_ctx_t *ctx, faas_outcome_e outcome,
 
     case FAAS_OUTCOME_INIT_ERROR:
         ctx->status = NGX_HTTP_BAD_GATEWAY;
+        break;
+
+    case FAAS_OUTCOME_LOOP:
+        ctx->status = NGX_HTTP_FAAS_LOOP_DETECTED;
         break;
 
     default:

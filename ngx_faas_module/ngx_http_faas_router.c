@@ -27,6 +27,11 @@
 #define NGX_HTTP_FAAS_ROUTER_PARAMS  32768    /* bytes, of FAAS_PARAMS */
 
 
+/* with this begin the names of the platform's own functions, which nobody
+   calls by a route or name */
+#define NGX_HTTP_FAAS_PLATFORM  '_'
+
+
 /* One index with all that it stands on. */
 
 typedef struct {
@@ -96,7 +101,7 @@ ngx_http_faas_router_match(ngx_http_request_t *r,
         return NGX_DECLINED;
     }
 
-    if (flcf->target != NULL) {
+    if (flcf->target != NULL || ctx->callee.len) {
         return ngx_http_faas_router_match_target(r, flcf, ctx, index);
     }
 
@@ -497,6 +502,12 @@ ngx_http_faas_router_match_uri(ngx_http_request_t *r,
         return match.allow ? NGX_ABORT : NGX_DECLINED;
     }
 
+    if (match.function->name[0] == NGX_HTTP_FAAS_PLATFORM) {
+        return NGX_DECLINED;
+    }
+
+    ctx->matched = ctx->path;
+
     if (ngx_http_faas_router_found(r, ctx, &query, &match) != NGX_OK) {
         return NGX_ERROR;
     }
@@ -507,10 +518,12 @@ ngx_http_faas_router_match_uri(ngx_http_request_t *r,
 
 /*
  * faas_pass NAME: the name decides, the path does not.  SCRIPT_NAME is the
- * location's prefix, PATH_INFO what follows.  Captures come from the first of
- * the function's own routes, in order of precedence, that has the method and
- * matches that path or, when none does, the whole URI: so it does not matter
- * to a function whether it is reached by its route or by its name.
+ * location's prefix, PATH_INFO what follows; for a call with Faas-Function,
+ * SCRIPT_NAME is /NAME, and PATH_INFO the path, without /NAME.  Captures come
+ * from the first of the function's own routes, in order of precedence, that
+ * has the method and matches that path or, when none does, the whole URI: so
+ * it does not matter to a function whether it is reached by its route or by
+ * its name.
  */
 
 static ngx_int_t
@@ -524,13 +537,17 @@ ngx_http_faas_router_match_target(ngx_http_request_t *r,
     ngx_http_faas_route_query_t      query;
     ngx_http_faas_route_function_t  *function;
 
-    if (ngx_http_complex_value(r, flcf->target, &name) != NGX_OK) {
+    if (ctx->callee.len) {
+        name = ctx->callee;
+
+    } else if (ngx_http_complex_value(r, flcf->target, &name) != NGX_OK) {
         return NGX_ERROR;
     }
 
     function = ngx_http_faas_route_index_name(index, (char *) name.data,
                                               name.len);
-    if (function == NULL) {
+
+    if (function == NULL || function->name[0] == NGX_HTTP_FAAS_PLATFORM) {
         return NGX_DECLINED;
     }
 
@@ -546,13 +563,22 @@ ngx_http_faas_router_match_target(ngx_http_request_t *r,
         query.path = (char *) r->uri.data;
         query.length = r->uri.len;
 
-        (void) ngx_http_faas_route_index_match_own(index,
+        rc = ngx_http_faas_route_index_match_own(index,
                                              &ngx_http_faas_router.matcher,
                                              &query, function, &match);
     }
 
+    if (rc == FAAS_OK) {
+        ctx->matched.data = (u_char *) query.path;
+        ctx->matched.len = query.length;
+    }
+
     if (ngx_http_faas_router_found(r, ctx, &query, &match) != NGX_OK) {
         return NGX_ERROR;
+    }
+
+    if (ctx->callee.len) {
+        return ngx_http_faas_router_names(r, flcf, ctx);
     }
 
     ctx->script_name = flcf->prefix;

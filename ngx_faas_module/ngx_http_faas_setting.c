@@ -95,6 +95,24 @@ ngx_http_faas_setting_t  ngx_http_faas_settings[] = {
     { ngx_string("env"), ngx_http_faas_setting_env,
       ngx_http_faas_field(env), 0, 0, NULL, 1, 0, 0 },
 
+    { ngx_string("consume"), ngx_http_faas_setting_consume,
+      ngx_http_faas_field(consume), 0, 0, NULL, 16, 0, 0 },
+
+    { ngx_string("schedule"), ngx_http_faas_setting_schedule,
+      ngx_http_faas_field(schedule), 0, 0, NULL, 16, 0, 0 },
+
+    { ngx_string("async"), ngx_http_faas_setting_async,
+      ngx_http_faas_field(async), 0, 0, NULL, 16, 0, 0 },
+
+    { ngx_string("share"), ngx_http_faas_setting_share,
+      ngx_http_faas_field(share), 0, 0, NULL, 2, 0, 0 },
+
+    { ngx_string("exactly_once"), ngx_http_faas_setting_flag,
+      ngx_http_faas_field(exactly_once), 0, 0, NULL, 1, 0, 0 },
+
+    { ngx_string("durability"), ngx_http_faas_setting_durability,
+      ngx_http_faas_field(durability), 0, 0, NULL, 1, 0, 0 },
+
     { ngx_string("cpu"), ngx_http_faas_setting_later,
       0, 0, 0, NULL, 1, 0, 1 },
 
@@ -297,7 +315,8 @@ ngx_http_faas_setting_routes(ngx_conf_t *cf,
 }
 
 
-/* env NAME=VALUE; may be repeated */
+/* env NAME=VALUE; may be repeated.  Values may be secrets: no error tells
+   them */
 
 static char *
 ngx_http_faas_setting_env(ngx_conf_t *cf, ngx_http_faas_function_conf_t *fn,
@@ -339,9 +358,8 @@ ngx_http_faas_setting_env(ngx_conf_t *cf, ngx_http_faas_function_conf_t *fn,
             && ngx_strncmp(env[i].data, name.data, name.len) == 0)
         {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "duplicate \"env %V\" in \"faas_function "
-                               "%V\", it was \"%V\" and is \"%V\"",
-                               &name, &fn->name, &env[i], &value[1]);
+                               "duplicate \"env %V\" in "
+                               "\"faas_function %V\"", &name, &fn->name);
             return NGX_CONF_ERROR;
         }
     }

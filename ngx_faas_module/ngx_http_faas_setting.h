@@ -54,4 +54,21 @@ u_char *ngx_http_faas_setting_print(u_char *buf, u_char *last,
     ngx_http_faas_setting_t *setting, int64_t n);
 
 
+/* ngx_http_faas_setting_event.c: `set` of some, and what contradicts */
+
+char *ngx_http_faas_setting_consume(ngx_conf_t *cf,
+    ngx_http_faas_function_conf_t *fn, ngx_http_faas_setting_t *setting);
+char *ngx_http_faas_setting_schedule(ngx_conf_t *cf,
+    ngx_http_faas_function_conf_t *fn, ngx_http_faas_setting_t *setting);
+char *ngx_http_faas_setting_async(ngx_conf_t *cf,
+    ngx_http_faas_function_conf_t *fn, ngx_http_faas_setting_t *setting);
+char *ngx_http_faas_setting_share(ngx_conf_t *cf,
+    ngx_http_faas_function_conf_t *fn, ngx_http_faas_setting_t *setting);
+char *ngx_http_faas_setting_durability(ngx_conf_t *cf,
+    ngx_http_faas_function_conf_t *fn, ngx_http_faas_setting_t *setting);
+
+ngx_int_t ngx_http_faas_setting_check_events(ngx_conf_t *cf,
+    ngx_http_faas_function_conf_t *fn);
+
+
 #endif /* NGX_HTTP_FAAS_SETTING_H_INCLUDED */

@@ -494,6 +494,7 @@ ngx_http_faas_status_function(ngx_http_faas_status_t *s, uint32_t function)
     ngx_http_faas_json_open(j, NULL, '{');
 
     ngx_http_faas_json_text(j, "name", name);
+    ngx_http_faas_json_flag(j, "platform", name[0] == '_');
     ngx_http_faas_json_text(j, "state",
                             ngx_http_faas_status_function_states[state]);
     ngx_http_faas_json_text(j, "version", id);

@@ -30,7 +30,12 @@ typedef enum {
     NGX_HTTP_FAAS_VAR_SCRIPT_NAME,
     NGX_HTTP_FAAS_VAR_PATH_INFO,
     NGX_HTTP_FAAS_VAR_PATH,
-    NGX_HTTP_FAAS_VAR_PARAMS
+    NGX_HTTP_FAAS_VAR_PARAMS,
+    NGX_HTTP_FAAS_VAR_CALLER,
+    NGX_HTTP_FAAS_VAR_DEPTH,
+    NGX_HTTP_FAAS_VAR_ASYNC,
+    NGX_HTTP_FAAS_VAR_TARGET,
+    NGX_HTTP_FAAS_VAR_PREFIX
 } ngx_http_faas_variable_e;
 
 
@@ -42,6 +47,8 @@ static ngx_int_t ngx_http_faas_variable_name(ngx_http_variable_value_t *v,
     const char *name);
 static ngx_int_t ngx_http_faas_variable_instance(ngx_http_request_t *r,
     ngx_http_faas_ctx_t *ctx, ngx_http_variable_value_t *v);
+static ngx_int_t ngx_http_faas_variable_number(ngx_http_request_t *r,
+    ngx_uint_t n, ngx_http_variable_value_t *v);
 static ngx_int_t ngx_http_faas_variable_time(ngx_http_request_t *r,
     uint64_t us, ngx_http_variable_value_t *v);
 
@@ -66,6 +73,12 @@ static ngx_http_variable_t  ngx_http_faas_variables[] = {
     ngx_http_faas_var("faas_path_info", PATH_INFO),
     ngx_http_faas_var("faas_path", PATH),
     ngx_http_faas_var("faas_params", PARAMS),
+
+    ngx_http_faas_var("faas_caller", CALLER),
+    ngx_http_faas_var("faas_depth", DEPTH),
+    ngx_http_faas_var("faas_async", ASYNC),
+    ngx_http_faas_var("faas_target", TARGET),
+    ngx_http_faas_var("faas_prefix", PREFIX),
 
       ngx_http_null_variable
 };
@@ -165,13 +178,45 @@ ngx_http_faas_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
                                            ctx->path_info.len);
 
     case NGX_HTTP_FAAS_VAR_PATH:
+        if (ctx->target.len) {
+            return ngx_http_faas_variable_text(v, ctx->call_path.data,
+                                               ctx->call_path.len);
+        }
+
         return ngx_http_faas_variable_text(v, ctx->path.data, ctx->path.len);
 
     case NGX_HTTP_FAAS_VAR_PARAMS:
         return ngx_http_faas_variable_text(v, ctx->params.data,
                                            ctx->params.len);
 
+    case NGX_HTTP_FAAS_VAR_TARGET:
+        return ngx_http_faas_variable_text(v, ctx->target.data,
+                                           ctx->target.len);
+
+    case NGX_HTTP_FAAS_VAR_PREFIX:
+        return ngx_http_faas_variable_text(v, ctx->calls.data,
+                                           ctx->calls.len);
+
+    case NGX_HTTP_FAAS_VAR_CALLER:
+        if (ctx->caller.len) {
+            return ngx_http_faas_variable_text(v, ctx->caller.data,
+                                               ctx->caller.len);
+        }
+
+        break;
+
+    case NGX_HTTP_FAAS_VAR_DEPTH:
+        return ngx_http_faas_variable_number(r, ctx->depth, v);
+
+    case NGX_HTTP_FAAS_VAR_ASYNC:
+        return ngx_http_faas_variable_name(v, ctx->target.len ? "1" : "0");
+
     case NGX_HTTP_FAAS_VAR_FUNCTION:
+        if (ctx->target.len) {
+            return ngx_http_faas_variable_text(v, ctx->target.data,
+                                               ctx->target.len);
+        }
+
         if (ctx->name.len) {
             return ngx_http_faas_variable_text(v, ctx->name.data,
                                                ctx->name.len);
@@ -274,6 +319,24 @@ ngx_http_faas_variable_instance(ngx_http_request_t *r,
 
     v->data = p;
     v->len = ngx_sprintf(p, "%uD.%D", ctx->slot, ctx->instance_pid) - p;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_faas_variable_number(ngx_http_request_t *r, ngx_uint_t n,
+    ngx_http_variable_value_t *v)
+{
+    u_char  *p;
+
+    p = ngx_pnalloc(r->pool, NGX_INT_T_LEN);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    v->data = p;
+    v->len = ngx_sprintf(p, "%ui", n) - p;
 
     return NGX_OK;
 }

@@ -116,8 +116,24 @@ def documented_settings():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         name = cells[0].strip("` ").replace("queue N timeout=",
                                             "queue_timeout")
-        found[name] = cells[1:5]
+        if len(cells) == 6:
+            found[name] = cells[1:5]
     return found
+
+
+def options(kind):
+    """Names of the options of consume, schedule or async lines."""
+
+    text = source("scoreboard/faas_event.c")
+    text = text[text.index("event_%s_options[]" % kind):]
+    return re.findall(r'\{ "(\w+)"', text[:text.index("{ NULL")])
+
+
+def documented_options(kind):
+    body = documented()["faas_function"]["body"]
+    body = body[re.search(r"^`%s[^\n]* takes" % kind, body, re.M).start():]
+    rows = re.search(r"^\| option .*?\n\n", body, re.M | re.S).group(0)
+    return re.findall(r"^\| `(\w+)=", rows, re.M)
 
 
 def listed(body, first, last):
@@ -185,6 +201,9 @@ def differences():
         if name in default and number(value, unit) is not None:
             same("default of " + name, default[name], number(value, unit))
 
+    for kind in ("consume", "schedule", "async"):
+        same("options of " + kind, options(kind), documented_options(kind))
+
     body = sections["faas_function"]["body"]
     for name in refused():
         if "`%s`" % name not in body:
@@ -196,8 +215,12 @@ def differences():
          listed(body, "beside it they are errors", "In an outer block"))
     same("parameters", table("ngx_http_faas_pass_cgi"),
          listed(body, "get these parameters", "and all other headers"))
-    same("reserved parameters", table("ngx_http_faas_pass_reserved"),
-         listed(body, "cannot be set:", "The last two"))
+    same("reserved parameters", table("ngx_http_faas_pass_reserved")
+         + table("ngx_http_faas_pass_clients"),
+         listed(body, "cannot be set:", "Those that begin"))
+    same("parameters of calls", table("ngx_http_faas_pass_calls"),
+         re.findall(r"`(\w+)`, which cannot be set",
+                    sections["faas_invoke"]["body"]))
 
     shown = {"tests/": files("tests/integration/*.py"),
              "conf/": files("conf/*.conf")}

@@ -120,7 +120,8 @@ class Header(Struct):
                 ("release", ctypes.c_char * 32), ("supervisor_pid", i32),
                 ("functions_used", u32), ("workers_used", u32),
                 ("draining", u32), ("route_epoch", u64), ("restarts", u64),
-                ("started_at", u64), ("last_error", Text)]
+                ("started_at", u64), ("last_error", Text),
+                ("events_token", ctypes.c_char * 40)]
 
 
 def library(directory):

@@ -137,6 +137,37 @@ GOOD = [
     location("location ~ ^/(?<f>a|b)$ { faas_pass $f; }"
              "location @named { faas_pass; } location = /x { faas_pass x; }"
              "location ^~ /y { faas_pass $arg_f; }"),
+    # services
+    HOST + "faas_kv sqlite; faas_queue sqlite;",
+    HOST + "faas_kv redis://127.0.0.1:6379/0; faas_queue sqlite:q.db;",
+    HOST + "faas_kv rediss://user:p%40ss@[::1]/3?prefix=x: ;"
+           "faas_queue redis-sentinel://a,b:26380,c/mymaster;",
+    HOST + "faas_queue redis-cluster://a:7000,b:7001;",
+    HOST + "faas_callback https://example.org/hooks/ secret=k;"
+           "faas_callback http://[::1]:8080/ 'secret=a b;c';"
+           "faas_callback http://127.0.0.1/ secret=file:nginx.conf;",
+    HOST + "faas_function a { consume q; consume q2 batch=10 wait=5s"
+           " attempts=5 retry=1s..1m parallel=3 lease=2m; }",
+    HOST + "faas_function a { consume q batch=10; } "
+           "faas_function b { consume q; exactly_once on; }",
+    HOST + "faas_function a { consume q batch=10; exactly_once off;"
+           "max 3; consume p parallel=3; }",
+    HOST + "faas_function a { schedule '0 3 * * *' tz=Europe/Berlin"
+           " overlap=queue catchup=one name=nightly attempts=2;"
+           "schedule 0 4 * * *; schedule '@every 10s'; schedule @daily; }",
+    HOST + "faas_function a { async attempts=1 age=1h keep=1d; }"
+           "faas_function b { async keep=1s; }",
+    HOST + "faas_function a { share b; share c read; share d write;"
+           "durability normal; exactly_once on; }"
+           "faas_function d { durability full; }",
+    location("faas_async on; location / { faas_pass; }"
+             "location /a { faas_async off; location ~ b { faas_pass; } }"),
+    location("location / { faas_async prefer; faas_pass;"
+             "if ($arg_x) { faas_pass b; } limit_except GET { deny all; } }"),
+    location("location ~ ^/f { faas_async on calls=/; faas_pass a; }"
+             "location = /x { faas_async on calls=/fn/; faas_pass a; }"
+             "location @y { faas_async prefer; faas_pass; }"),
+    "faas_async on calls=/fn;" + location("location ~ ^/f { faas_pass a; }"),
     location("location / { try_files $uri =404; faas_pass; }"),
     location("location / { faas_status; } location /a { faas_status; }"),
     HOST + "server { faas_internal; location / { faas_invoke; } }",
@@ -236,15 +267,125 @@ BAD = [
     ("faas_function a { env 1A=x; }", 1, "must be NAME=VALUE"),
     ("faas_function a { env 'A B=x'; }", 1, "must be NAME=VALUE"),
     ("faas_function a { env FAAS_X=1; }", 1, "FAAS_"),
-    ("faas_function a {\n env A=1;\n env A=2; }", 3, "duplicate", "A=1",
-     "A=2"),
+    ("faas_function a {\n env A=1;\n env A=2; }", 3, "duplicate \"env A\""),
     ("faas_function a { cpu 1; }", 1, "\"cpu\"", "is not supported"),
     ("faas_function a { network off; }", 1, "\"network\"",
      "is not supported"),
     ("faas_function a { include; }", 1, "invalid number of arguments"),
     ("faas_function a { include /nowhere; }", 1, "/nowhere"),
 
+    # services
+    ("faas_kv;", 1, "invalid number of arguments"),
+    ("faas_kv sqlite;\nfaas_kv sqlite;", 2, "is duplicate"),
+    ("faas_kv SQLite;", 1, "faas_kv"),
+    ("faas_kv sqlite:x;", 1, "faas_kv"),
+    ("faas_kv redis;", 1, "faas_kv"),
+    ("faas_kv redis:/x;", 1, "faas_kv"),
+    ("faas_kv ://x;", 1, "faas_kv"),
+    ("faas_kv redis://;", 1, "host"),
+    ("faas_kv redis://a:0;", 1, "port"),
+    ("faas_kv redis://a:65536;", 1, "port"),
+    ("faas_kv redis://a:x;", 1, "port"),
+    ("faas_kv redis://[::1;", 1, "IPv6"),
+    ("faas_kv redis://a/x;", 1, "database"),
+    ("faas_kv redis://a,b;", 1, "several hosts"),
+    ("faas_kv redis-sentinel://a;", 1, "master"),
+    ("faas_kv redis-cluster://a/1;", 1, "database"),
+    ("faas_kv redis://a?prefix;", 1, "faas_kv"),
+    ("faas_kv 'redis://a b';", 1, "blanks"),
+    ("faas_kv 'redis://a\n';", 2, "blanks"),
+    ("faas_queue sqlite:;", 1, "no file"),
+    ("faas_queue sqlite:/tmp/;", 1, "no file"),
+    ("faas_queue sqlite;\nfaas_queue sqlite;", 2, "is duplicate"),
+    ("faas_queue mysql://a;", 1, "faas_queue"),
+    ("faas_callback https://a/;", 1, "invalid number of arguments"),
+    ("faas_callback https://a/ k;", 1, "secret=KEY"),
+    ("faas_callback https://a/ key=k;", 1, "secret=KEY"),
+    ("faas_callback https://a/ secret=;", 1, "1 to 256 bytes"),
+    ("faas_callback https://a/ secret=%s;" % ("x" * 257), 1, "1 to 256"),
+    ("faas_callback https://a/ secret=file:;", 1, "needs a path"),
+    ("faas_callback https://a/ secret=file:/no/such;", 1, "\"/no/such\""),
+    ("faas_callback https://a/ secret=file:/tmp;", 1, "\"/tmp\""),
+    ("faas_callback https://a secret=k;", 1, "must follow its host"),
+    ("faas_callback https:///x secret=k;", 1, "no host"),
+    ("faas_callback ftp://a/ secret=k;", 1, "https://"),
+    ("faas_callback https://u:p@a/ secret=k;", 1, "a user"),
+    ("faas_callback https://a/?x secret=k;", 1, "'?'"),
+    ("faas_callback https://a:0/ secret=k;", 1, "port"),
+    ("faas_callback 'https://a/ b' secret=k;", 1, "blanks"),
+    ("faas_callback https://a/ secret=k;\n"
+     "faas_callback https://a/ secret=l;", 2, "duplicate", "https://a/"),
+
+    # events
+    ("faas_function a { consume; }", 1, "invalid number of arguments"),
+    ("faas_function a { consume Orders; }", 1, "\"consume\"", "Orders"),
+    ("faas_function a {\n consume q batch=0; }", 2, "batch=0"),
+    ("faas_function a { consume q batch=101; }", 1, "batch=101"),
+    ("faas_function a { consume q bacth=1; }", 1, "bacth=1"),
+    ("faas_function a { consume q batch=1 batch=2; }", 1, "twice"),
+    ("faas_function a { consume q wait=soon; }", 1, "wait=soon"),
+    ("faas_function a { consume q retry=5s; }", 1, "retry=5s"),
+    ("faas_function a { consume q more; }", 1, "more"),
+    ("faas_function a {\n consume q;\n consume q batch=2; }", 3,
+     "duplicate \"consume q\""),
+    ("faas_function a { schedule; }", 1, "invalid number of arguments"),
+    ("faas_function a {\n schedule '* * * *'; }", 2, "\"schedule\""),
+    ("faas_function a { schedule '60 * * * *'; }", 1, "\"schedule\""),
+    ("faas_function a { schedule '@every 0s'; }", 1, "\"schedule\""),
+    ("faas_function a { schedule '@dayly'; }", 1, "\"schedule\""),
+    ("faas_function a { schedule @daily tz=Europe/Atlantis; }", 1,
+     "Europe/Atlantis"),
+    ("faas_function a { schedule @daily overlap=maybe; }", 1,
+     "overlap=maybe"),
+    ("faas_function a { schedule @daily catchup=some; }", 1, "catchup=some"),
+    ("faas_function a {\n schedule @daily;\n schedule @daily; }", 3,
+     "one timer"),
+    ("faas_function a {\n schedule @daily name=x;\n"
+     " schedule @hourly name=x; }", 3, "one timer"),
+    ("faas_function a { schedule '%s * * * *' name=%s; }"
+     % (",".join(map(str, range(60))), "x" * 90), 1, "longer than 255"),
+    ("faas_function a { async attempts=0; }", 1, "attempts=0"),
+    ("faas_function a { async age=forever; }", 1, "age=forever"),
+    ("faas_function a { async tries=3; }", 1, "tries=3"),
+    ("faas_function a { async; }", 1, "invalid number of arguments"),
+    ("faas_function a { async age=1h; async age=1h; }", 1, "is duplicate"),
+    ("faas_function a { share; }", 1, "invalid number of arguments"),
+    ("faas_function a { share ../b; }", 1, "needs a name"),
+    ("faas_function a { share b delete; }", 1, "\"read\" or \"write\""),
+    ("faas_function a { share a; }", 1, "own name"),
+    ("faas_function a {\n share b;\n share b read; }", 3, "duplicate"),
+    ("faas_function a { exactly_once yes; }", 1, "\"on\" or \"off\""),
+    ("faas_function a { exactly_once on; exactly_once on; }", 1,
+     "is duplicate"),
+    ("faas_function a { durability some; }", 1, "\"full\" or \"normal\""),
+    ("faas_function a { durability full; durability full; }", 1,
+     "is duplicate"),
+    ("faas_function * { consume q; }", 1, "is no ceiling"),
+    ("faas_function * { schedule @daily; }", 1, "is no ceiling"),
+    ("faas_function * { async age=1h; }", 1, "is no ceiling"),
+    ("faas_function * { share b; }", 1, "is no ceiling"),
+    ("faas_function * { exactly_once on; }", 1, "is no ceiling"),
+    ("faas_function * { durability full; }", 1, "is no ceiling"),
+
+    ("faas_async;", 1, "invalid number of arguments"),
+    ("faas_async maybe;", 1, "\"off\", \"prefer\" or \"on\""),
+    ("faas_async on;\nfaas_async off;", 2, "is duplicate"),
+    ("faas_async on cals=/x;", 1, "invalid parameter \"cals=/x\""),
+    ("faas_async on calls=;", 1, "begin with \"/\""),
+    ("faas_async on calls=fn;", 1, "begin with \"/\""),
+    ("faas_async on calls=/$x;", 1, "plain path"),
+    ("faas_async on calls=//x;", 1, "plain path"),
+    ("faas_async on 'calls=/a b';", 1, "plain path"),
+    ("faas_async on calls=/a%20b;", 1, "plain path"),
+    ("faas_async off calls=/a;", 1, "contradicts"),
+
     # contradictions
+    ("\nfaas_function a { exactly_once on; consume q batch=2; }", 2,
+     "exactly_once", "batch=2"),
+    ("faas_function a { consume q batch=2; exactly_once on; }", 1,
+     "exactly_once", "batch=2"),
+    ("faas_function a { consume q parallel=4; max 3; }", 1, "parallel=4",
+     "max 3"),
     ("faas_function a { min 5; max 3; }", 1, "\"min 5\"", "\"max 3\""),
     ("faas_function a { max 3; min 5; }", 1, "\"min 5\"", "\"max 3\""),
     ("\nfaas_function b {\n spare 4;\n max 3;\n}", 2, "\"spare 4\"",
@@ -292,7 +433,9 @@ OWNED = ["fastcgi_keep_conn on", "fastcgi_keep_conn off",
          "fastcgi_next_upstream_timeout 1s", "fastcgi_connect_timeout 60s",
          "fastcgi_send_timeout 1d", "fastcgi_read_timeout 1d",
          "fastcgi_param FAAS_PATH x", "fastcgi_param FAAS_PARAMS x",
-         "fastcgi_param HTTP_PROXY x", "fastcgi_param HTTP_FAAS_TOKEN x"]
+         "fastcgi_param HTTP_PROXY x", "fastcgi_param HTTP_FAAS_TOKEN x",
+         "fastcgi_param HTTP_FAAS_FUNCTION x",
+         "fastcgi_param HTTP_FAAS_DEPTH x"]
 
 
 @pytest.mark.parametrize("pass_", ["faas_pass", "faas_pass a", "faas_invoke"])
@@ -311,6 +454,16 @@ def test_owned_directive_beside_faas_pass_is_refused(check, owned, order,
                 "\"%s\"" % (owned.split()[0] if "param" not in owned
                             else owned.rsplit(" ", 1)[0]),
                 "\"%s\"" % pass_.split()[0])
+
+
+@pytest.mark.parametrize("name", [
+    "FAAS_TARGET", "FAAS_PREFIX", "HTTP_FAAS_EVENT", "HTTP_FAAS_NAME",
+    "HTTP_FAAS_ID", "HTTP_FAAS_ATTEMPT", "HTTP_FAAS_SENT", "HTTP_FAAS_DUE",
+    "HTTP_FAAS_FENCE", "HTTP_FAAS_MESSAGES"])
+def test_parameter_of_an_event_cannot_be_set(check, name):
+    check.fails(location("location / {\nfaas_pass;\n"
+                         "fastcgi_param %s x; }" % name), 4,
+                "\"fastcgi_param %s\"" % name, "\"faas_pass\"")
 
 
 OTHERS = ["fastcgi_pass 127.0.0.1:9", "proxy_pass http://127.0.0.1:9",
@@ -354,6 +507,21 @@ PLACES = [
      "is not allowed here"),
     ("location / { if ($arg_x) { faas_pass; return 200; fastcgi_param A b; }"
      "}", "is not allowed here"),
+    ("location ~ x { faas_async on; faas_pass; }", "needs \"calls=/PREFIX\""),
+    ("location = /x { faas_async on; faas_pass a; }", "needs \"calls="),
+    ("location @x { faas_async on; faas_pass; }", "needs \"calls="),
+    ("faas_async on; location ~ x { faas_pass; }", "needs \"calls="),
+    ("location ~ x { faas_async on; if ($arg_x) { faas_pass; } }",
+     "needs \"calls="),
+    ("location / { faas_async prefer; faas_invoke; }",
+     "\"faas_async\" cannot be beside \"faas_invoke\""),
+    ("location / { faas_invoke; if ($arg_x) { faas_pass; } }",
+     "cannot be in an \"if\""),
+    ("location / { faas_pass; if ($arg_x) { faas_invoke; } }",
+     "cannot be in an \"if\""),
+    ("location / { if ($arg_x) { faas_async on; } }", "is not allowed here"),
+    ("faas_kv sqlite;", "is not allowed here"),
+    ("faas_callback https://a/ secret=k;", "is not allowed here"),
     ("faas_internal x;", "invalid number of arguments"),
     ("location / { faas_internal; }", "is not allowed here"),
 ]
@@ -381,6 +549,67 @@ def test_listen_beside_faas_internal_is_refused(check, lines):
     check.fails(HOST + "\nserver {\n%s\n}" % lines,
                 3 + lines.split("\n").index("faas_internal;"),
                 "\"listen\" cannot be beside \"faas_internal\"")
+
+
+def test_faas_internal_without_faas_invoke_is_refused(check):
+    check.fails(HOST + "\nserver {\nfaas_internal; location / { return 404; "
+                "} }", 3, "without a \"faas_invoke\"")
+
+
+def test_place_of_faas_async_is_said_beside_that_of_the_location(check):
+    check.fails("faas_async on;\n" + HOST + "server { location ~ x {\n"
+                "faas_pass; } }", 3, "\"faas_async on\" (%s/nginx.conf:%d)"
+                % (check.dir, MARK + 1))
+
+
+SECRETS = [
+    "faas_kv redis://:verysecret@a:x;",
+    "faas_kv redis://user:verysecret@a/b;",
+    "faas_kv redis://:verysecret@a?verysecret;",
+    "faas_kv 'redis://:verysecret@a b';",
+    "faas_kv redis://:verysecret@a; faas_kv sqlite;",
+    "faas_queue redis-sentinel://:verysecret@a;",
+    "faas_queue http://:verysecret@a;",
+    "faas_callback https://a secret=verysecret;",
+    "faas_callback https://u:verysecret@a/ secret=k;",
+    "faas_callback https://a/ verysecret;",
+    "faas_callback https://a/ secret=verysecret; "
+    "faas_callback https://a/ secret=verysecret2;",
+    "faas_callback https://a/ secret=verysecret%s;" % ("x" * 256),
+    "faas_function a { env A=verysecret; env A=verysecret2; }",
+]
+
+
+@pytest.mark.parametrize("number", range(len(SECRETS)))
+def test_error_tells_no_secret(check, number):
+    good, output = check(SECRETS[number] + HOST)
+    assert not good and "verysecret" not in output, output
+
+
+@pytest.mark.parametrize("server", [
+    "server { faas_internal; location / { faas_invoke; } }", ""])
+@pytest.mark.parametrize("order", ["before", "after"])
+def test_internal_server_is_there_once_whatever_is_written(check, server,
+                                                           order):
+    parts = [HOST, server]
+    if order == "after":
+        parts.reverse()
+    check.passes("".join(parts))
+
+
+OUTER = """
+    client_max_body_size 1; auth_basic x; auth_basic_user_file /nowhere;
+    deny all; error_page 404 @x; add_header A b; gzip on; ssi on;
+    auth_request /x; mirror /y; expires 1h; charset utf-8;
+    limit_conn_zone $server_addr zone=z:1m; limit_conn z 1;
+    limit_req_zone $server_addr zone=y:1m rate=1r/m; limit_req zone=y;
+    fastcgi_intercept_errors on; fastcgi_read_timeout 1s;
+    add_before_body /x; access_log @DIR@/access.log; keepalive_timeout 0;"""
+
+
+def test_implicit_internal_server_takes_any_outer_block(check):
+    check.passes(HOST + OUTER)
+    check.passes(OUTER + HOST)
 
 
 def test_second_faas_internal_is_refused(check):
