@@ -461,7 +461,8 @@ class Host:
         return sorted(s.pid for s in self.slots(name).values())
 
     def routes(self):
-        """[(function index, methods, pattern)] as published."""
+        """[(function index, methods, pattern)] as published, but for the
+        platform's own functions."""
 
         offset = self.header.routes_offset[self.header.route_epoch & 1]
         length, = struct.unpack_from("=I", self.map, offset)
@@ -470,8 +471,11 @@ class Host:
         while offset < end:
             size, function, _, methods, _, n, _ = struct.unpack_from(
                 "=IIIIHHI", self.map, offset)
-            found.append((function, methods,
-                          self.map[offset + 24:offset + 24 + n].decode()))
+            name = Function.at(self.lib.faas_scoreboard_function(
+                self.base, function)).name
+            if not name.startswith(b"_"):
+                found.append((function, methods, self.map[
+                    offset + 24:offset + 24 + n].decode()))
             offset += size
         return found
 
