@@ -66,6 +66,7 @@ static queue_t *events_open(const events_settings_t *s, char *why,
     size_t size);
 static void events_watch(void);
 static void events_readable(void *data, uint32_t mask);
+static void events_woken(const char *queue, void *data);
 static void events_signal(void *data, uint32_t mask);
 static void events_end(events_state_e state);
 static void events_wait(void *data);
@@ -579,10 +580,18 @@ events_readable(void *data, uint32_t mask)
     (void) mask;
 
     if (events.queue != NULL) {
-        events.queue->engine->readable(events.queue);
+        events.queue->engine->readable(events.queue, events_woken, NULL);
         events_watch();
-        events_consume_wake(NULL);
     }
+}
+
+
+static void
+events_woken(const char *queue, void *data)
+{
+    (void) data;
+
+    events_consume_wake(queue);
 }
 
 

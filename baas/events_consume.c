@@ -27,7 +27,9 @@
 
 #define CONSUME_LOOKS     64      /* in a turn */
 #define CONSUME_POLL_MS   1000
-#define CONSUME_POLLS     500     /* a second */
+#define CONSUME_POLLS     250     /* a second */
+#define CONSUME_STATS_MS  10000   /* between questions for due times in an
+                                     empty queue */
 #define CONSUME_DOWN_MS   500     /* between looks while the engine is down */
 #define CONSUME_MARGIN_MS 5000    /* nginx answers in its budgets and this */
 #define CONSUME_FEW       8
@@ -37,6 +39,7 @@
 #define CONSUME_REFUSED_MAX_MS  (30 * 1000)
 
 
+static void consume_ask(void);
 static size_t consume_bindings(events_binding_t ***bindings);
 static events_binding_t *consume_binding(const events_function_t *f,
     const faas_consume_t *consume);
@@ -113,11 +116,7 @@ events_consume_settings(void)
     free(old);
     consume.bindings = bindings;
     consume.n = n;
-
-    for (i = 0; i < n; i++) {
-        bindings[i]->polled = 1;
-        consume_line_up(bindings[i]);
-    }
+    events_consume_wake(NULL);
 }
 
 
@@ -136,6 +135,10 @@ events_consume_wake_at(const char *queue, int64_t due_ms)
 
     wait = due_ms ? due_ms - events_now_ms() : 0;
 
+    if (queue == NULL) {
+        consume_ask();
+    }
+
     for (i = queue ? consume_first(queue) : 0;
          i < consume.n
          && (queue == NULL || strcmp(consume.bindings[i]->queue, queue) == 0);
@@ -147,6 +150,20 @@ events_consume_wake_at(const char *queue, int64_t due_ms)
         } else {
             consume_line_up(consume.bindings[i]);
         }
+    }
+}
+
+
+/* due times may be others in all queues */
+
+static void
+consume_ask(void)
+{
+    size_t  i;
+
+    for (i = 0; i < consume.n; i++) {
+        consume.bindings[i]->polled = 1;
+        consume.bindings[i]->stats_ms = 0;
     }
 }
 
@@ -555,8 +572,9 @@ consume_fills(events_binding_t *b, size_t *n)
 }
 
 
-/* nothing more for now.  The engine is asked for the next due time only when
-   a timer brought us here: what we send or give back ourselves is known */
+/* nothing more for now.  What we send or give back ourselves is armed for; the
+   engine is asked for the next due time only because of other nodes, and of
+   this one's earlier life */
 
 static void
 consume_next_due(events_binding_t *b)
@@ -565,7 +583,7 @@ consume_next_due(events_binding_t *b)
 
     consume_later(b, consume_poll_ms());
 
-    if (!b->polled) {
+    if (!b->polled || loop_now_ms() < b->stats_ms) {
         return;
     }
 
@@ -574,10 +592,16 @@ consume_next_due(events_binding_t *b)
     if (events.queue->engine->stats(events.queue, b->queue, &stats,
                                     events_now_ms(),
                                     events_deadline(EVENTS_LOOK_MS))
-        == FAAS_OK
-        && stats.next_ms)
+        != FAAS_OK)
     {
+        return;
+    }
+
+    if (stats.next_ms) {
         consume_later(b, stats.next_ms - events_now_ms());
+
+    } else {
+        b->stats_ms = loop_now_ms() + CONSUME_STATS_MS;
     }
 }
 

@@ -92,6 +92,7 @@ static struct {
     size_t                    strangers;
     size_t                    bytes;       /* of all buffers */
     int                       stopped;
+    uint64_t                  warn_ms;     /* of strangers: not before */
     char                      scratch[SERVER_READ];
 } server = { .event.fd = -1, .fd = -1 };
 
@@ -231,7 +232,12 @@ server_open(int fd)
     events_connection_t  *c;
 
     if (server.n >= SERVER_CONNECTIONS) {
-        log_line(LOG_WARN, 0, "too many connections to baas.sock");
+
+        if (loop_now_ms() >= server.warn_ms) {
+            server.warn_ms = loop_now_ms() + 1000;
+            log_line(LOG_WARN, 0, "too many connections to baas.sock");
+        }
+
         close(fd);
         return;
     }
@@ -479,8 +485,15 @@ connection_hello(events_connection_t *c, const wire_head_t *head,
     f = events_settings_function(events.settings, name);
 
     if (!connection_token_is(f, token)) {
-        log_line(LOG_WARN, 0, "a connection to baas.sock is not of function "
-                 "\"%s\", as it says", name);
+
+        /* who tries often does not fill the log */
+
+        if (loop_now_ms() >= server.warn_ms) {
+            server.warn_ms = loop_now_ms() + 1000;
+            log_line(LOG_WARN, 0, "a connection to baas.sock is not of "
+                     "function \"%s\", as it says", name);
+        }
+
         c->ending = 1;
         events_connection_answer(c, head->operation, head->serial,
                                  FAAS_EDENIED, NULL);

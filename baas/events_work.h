@@ -36,6 +36,7 @@ struct events_binding_s {
     int                       removed;     /* not configured any more */
     int                       polled;      /* its timer fired: ask for the next
                                               due time too */
+    uint64_t                  stats_ms;    /* CLOCK_MONOTONIC: not before */
     uint32_t                  refusals;    /* of the platform, in a row */
     uint64_t                  resume_ms;   /* CLOCK_MONOTONIC: not before */
     loop_timer_t              timer;       /* the next look at the latest */

@@ -160,9 +160,11 @@ typedef struct {
     void (*close)(queue_t *q);
 
     /* a descriptor that is readable when there may be something new from
-       other nodes, or -1; and what is to be called then */
+       other nodes, or -1; and what is to be called then: it calls `woken` for
+       each queue that they have sent to */
     int  (*descriptor)(queue_t *q);
-    void (*readable)(queue_t *q);
+    void (*readable)(queue_t *q, void (*woken)(const char *queue, void *data),
+                     void *data);
 
     /* housekeeping, about once a second: checkpoint, trim, claim, expire,
        connect again */

@@ -12,11 +12,21 @@
 #define QR_CONNECT_MS   500
 
 
+/* whom to tell of queues that others have sent to */
+
+typedef struct {
+    queue_redis_t            *engine;
+    void                    (*woken)(const char *queue, void *data);
+    void                     *data;
+} qr_wake_t;
+
+
 static queue_t *qr_open(const char *url, const char *state, const char *node,
     char *why, size_t size);
 static void qr_close(queue_t *q);
 static int qr_descriptor(queue_t *q);
-static void qr_readable(queue_t *q);
+static void qr_readable(queue_t *q,
+    void (*woken)(const char *queue, void *data), void *data);
 static void qr_woken(faas_bytes_t channel, faas_bytes_t payload, void *data);
 static void qr_tick(queue_t *q, int64_t now_ms, int64_t deadline_ms);
 static void qr_said(queue_redis_t *e, int rc);
@@ -123,21 +133,47 @@ qr_descriptor(queue_t *q)
 }
 
 
-/* that something came is all there is to know: the queues are looked at */
-
 static void
-qr_readable(queue_t *q)
+qr_readable(queue_t *q, void (*woken)(const char *queue, void *data),
+    void *data)
 {
-    (void) redis_sub_read(((queue_redis_t *) q)->sub, qr_woken, NULL);
+    qr_wake_t  wake;
+
+    wake.engine = (queue_redis_t *) q;
+    wake.woken = woken;
+    wake.data = data;
+
+    (void) redis_sub_read(wake.engine->sub, qr_woken, &wake);
 }
 
+
+/* "NODE QUEUE"; what this node has sent it knows of */
 
 static void
 qr_woken(faas_bytes_t channel, faas_bytes_t payload, void *data)
 {
+    char        text[QR_NODE_SIZE + QUEUE_NAME_SIZE + 1], *queue;
+    qr_wake_t  *wake = data;
+
     (void) channel;
-    (void) payload;
-    (void) data;
+
+    if (payload.size >= sizeof(text)) {
+        return;
+    }
+
+    memcpy(text, payload.data, payload.size);
+    text[payload.size] = '\0';
+    queue = strchr(text, ' ');
+
+    if (queue == NULL) {
+        return;
+    }
+
+    *queue++ = '\0';
+
+    if (strcmp(text, wake->engine->node) != 0) {
+        wake->woken(queue, wake->data);
+    }
 }
 
 
@@ -337,6 +373,7 @@ qr_exec(queue_redis_t *e, faas_bytes_t key, const char *wake, int durable,
 {
     int                 rc;
     char                buf[QR_KEY_SIZE], number[2][REDIS_NUMBER];
+    char                said[QR_NODE_SIZE + QUEUE_NAME_SIZE + 1];
     size_t              i, exec;
     int64_t             replicas;
     const redis_url_t  *url;
@@ -353,8 +390,9 @@ qr_exec(queue_redis_t *e, faas_bytes_t key, const char *wake, int durable,
     }
 
     if (wake) {
+        (void) snprintf(said, sizeof(said), "%s %s", e->node, wake);
         qr_add(e, faas_text("PUBLISH"), qr_global(e, buf, "wake"),
-               faas_text(wake));
+               faas_text(said));
     }
 
     rc = qr_run(e, key, e->watching ? REDIS_EXEC : 0, deadline_ms);

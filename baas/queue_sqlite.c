@@ -23,7 +23,8 @@ static queue_t *queue_sqlite_open(const char *url, const char *state,
     const char *node, char *why, size_t size);
 static void queue_sqlite_close(queue_t *q);
 static int queue_sqlite_descriptor(queue_t *q);
-static void queue_sqlite_readable(queue_t *q);
+static void queue_sqlite_readable(queue_t *q,
+    void (*woken)(const char *queue, void *data), void *data);
 static void queue_sqlite_tick(queue_t *q, int64_t now_ms,
     int64_t deadline_ms);
 
@@ -142,9 +143,12 @@ queue_sqlite_descriptor(queue_t *q)
 
 
 static void
-queue_sqlite_readable(queue_t *q)
+queue_sqlite_readable(queue_t *q,
+    void (*woken)(const char *queue, void *data), void *data)
 {
     (void) q;
+    (void) woken;
+    (void) data;
 }
 
 

@@ -365,6 +365,7 @@ class Events:
         self.host = host
         self.tokens = collections.defaultdict(lambda: secrets.token_hex(16))
         self.token = secrets.token_hex(16)
+        self.node = secrets.token_hex(8)
         self.wrapper = list(wrapper)
         self.nginx = Nginx(self.directory / "internal.sock", self.uid)
         self.process = self.channel = None
@@ -376,7 +377,7 @@ class Events:
         self.clients = []
 
     def settings(self):
-        out = ["node 0123456789abcdef", "token " + self.token,
+        out = ["node " + self.node, "token " + self.token,
                "state " + encode(self.directory),
                "error_log " + encode(self.log), "log_level 8",
                "queue " + encode(self.queue)]
