@@ -222,7 +222,12 @@ $(BUILD)/ngx_http_faas_module.so: $(BUILD)/nginx/objs/Makefile $(MODULE)
 
 # what a user types (cc -shared -fPIC), and the warnings of this tree
 .PHONY: examples
-examples: $(EXAMPLES:%=$(BUILD)/examples/%.so)
+examples: $(EXAMPLES:%=$(BUILD)/examples/%.so) \
+          $(patsubst %,$(BUILD)/%,$(wildcard examples/*.sql))
+
+$(BUILD)/examples/%.sql: examples/%.sql
+	@mkdir -p $(@D)
+	$(Q)cp $< $@
 
 $(BUILD)/examples/%.so: examples/%.c worker/include/faas.h Makefile
 	@mkdir -p $(@D)
@@ -400,7 +405,8 @@ install: all
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' \
 	    conf/faas.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/faas.pc
 	chmod 0644 $(DESTDIR)$(PREFIX)/lib/pkgconfig/faas.pc
-	install -m 0644 examples/*.c $(DESTDIR)$(PREFIX)/share/faas/examples/
+	install -m 0644 examples/*.c examples/*.sql \
+	    $(DESTDIR)$(PREFIX)/share/faas/examples/
 	install -m 0644 conf/faas.conf conf/sites.conf \
 	    $(DESTDIR)$(PREFIX)/share/faas/
 	test -e $(DESTDIR)$(NGINX_CONF)/faas.conf \

@@ -15,8 +15,9 @@ removed=
 
 mkdir -p "$run/functions"
 
-# installed as a new file and renamed, as a deploy should be
-for function in "$build"/examples/*.so; do
+# installed as a new file and renamed, as a deploy should be; migrations
+# before the functions that need them
+for function in "$build"/examples/*.sql "$build"/examples/*.so; do
     name=$(basename "$function")
     if ! cmp -s "$function" "$run/functions/$name"; then
         cp "$function" "$run/functions/.$name.new"

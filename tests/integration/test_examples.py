@@ -16,6 +16,8 @@ from harness import ASAN, BUILD, IS_ROOT, PATIENCE, wait_until
 @pytest.fixture(scope="module")
 def host(faas_module):
     host = faas_module(http="faas_function wordcount { max 4; }")
+    for path in (BUILD / "examples").glob("*.sql"):
+        host.put(path, path.name)
     for path in sorted((BUILD / "examples").glob("*.so")):
         host.put(path, path.name)
         wait_until(lambda: host.function(path.stem).get("state") == "ready",
@@ -26,7 +28,8 @@ def host(faas_module):
 def test_every_example_is_a_function(host):
     names = {p.stem for p in (pathlib.Path(__file__).parents[2]
                               / "examples").glob("*.c")}
-    assert names == {"hello", "echo", "thumbnail", "markdown", "wordcount"}
+    assert names == {"hello", "echo", "thumbnail", "markdown", "wordcount",
+                     "guestbook", "orders"}
     for name in names:
         assert host.function(name)["state"] == "ready"
 
@@ -37,6 +40,33 @@ def test_hello(host):
     assert host.get("/fn/hello").text == "hello, world\n"
     assert host.get("/fn/hello/bob").text == "hello, bob\n"
     assert host.get("/fn/hello").headers["Content-Type"] == "text/plain"
+
+
+# guestbook
+
+def test_guestbook_keeps_entries_and_counts_visits(host):
+    r = host.post("/fn/guestbook/ann", b"It was 'nice' here.")
+    assert (r.status, r.text) == (201, "thank you, ann\n")
+    assert host.post("/fn/guestbook/bob", b"Robert'); --").status == 201
+    lines = host.get("/fn/guestbook").text.splitlines()
+    assert lines[0] == "visit 1"
+    assert [line[20:] for line in lines[1:]] == [
+        "bob: Robert'); --", "ann: It was 'nice' here."]
+    assert host.get("/fn/guestbook").text.startswith("visit 2\n")
+    assert host.post("/fn/guestbook/ann", b"x" * 4001).status == 413
+
+
+# orders
+
+def test_orders_are_taken_filled_and_counted(host):
+    for order in (b"3 apples", b"later"):
+        r = host.post("/fn/orders", order)
+        assert r.status == 202 and r.text.startswith("accepted as ")
+    assert host.post("/fn/orders", b"").status == 400
+    wait_until(lambda: host.get("/fn/orders").text.startswith("2 orders"),
+               "both orders, one of them at its second attempt")
+    wait_until(lambda: "counted 0 times" not in host.get("/fn/orders").text,
+               "the timer")
 
 
 # echo

@@ -1,0 +1,6 @@
+CREATE TABLE entries (
+    id    INTEGER PRIMARY KEY,
+    at    TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    name  TEXT NOT NULL,
+    text  TEXT NOT NULL
+);
