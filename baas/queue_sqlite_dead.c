@@ -363,9 +363,9 @@ queue_sqlite_dead_leave(queue_sqlite_t *s, int64_t queue, int64_t seq,
         return queue_sqlite_drop(s, queue, seq, QS_DEAD, size);
     }
 
-    code = queue_sqlite_run(s, QS_MESSAGE_MOVE, "iiiiit", seq,
+    code = queue_sqlite_run(s, QS_MESSAGE_MOVE, "iiiiin", seq,
                             (int64_t) QS_READY, (int64_t) 0, retry_ms,
-                            (int64_t) 0, NULL);
+                            (int64_t) 0);
 
     if (code == FAAS_OK) {
         code = queue_sqlite_count(s, queue, QS_DEAD, QS_READY);

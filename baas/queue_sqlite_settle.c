@@ -130,6 +130,10 @@ queue_sqlite_held(queue_sqlite_t *s, const queue_message_t *m,
         return code == FAAS_ENOTFOUND ? FAAS_ECONFLICT : code;
     }
 
+    held->queue = sqlite3_column_int64(st, QS_READ_QUEUE);
+    held->attempt = sqlite3_column_int64(st, QS_READ_ATTEMPT);
+    held->size = sqlite3_column_int64(st, QS_READ_SIZE);
+
     id = (const char *) sqlite3_column_text(st, QS_READ_ID);
 
     if (id == NULL) {
@@ -142,10 +146,6 @@ queue_sqlite_held(queue_sqlite_t *s, const queue_message_t *m,
     {
         code = FAAS_ECONFLICT;
 
-    } else {
-        held->queue = sqlite3_column_int64(st, QS_READ_QUEUE);
-        held->attempt = sqlite3_column_int64(st, QS_READ_ATTEMPT);
-        held->size = sqlite3_column_int64(st, QS_READ_SIZE);
     }
 
     queue_sqlite_done(st);
@@ -184,10 +184,10 @@ queue_sqlite_again(queue_sqlite_t *s, const queue_sqlite_held_t *held,
 
     delayed = due_ms > now_ms;
 
-    code = queue_sqlite_run(s, QS_MESSAGE_MOVE, "iiiiit", held->seq,
+    code = queue_sqlite_run(s, QS_MESSAGE_MOVE, "iiiiin", held->seq,
                             (int64_t) (delayed ? QS_DELAYED : QS_READY),
                             delayed ? due_ms : (int64_t) 0,
-                            delayed ? due_ms : now_ms, attempt, NULL);
+                            delayed ? due_ms : now_ms, attempt);
 
     if (code == FAAS_OK) {
         code = queue_sqlite_count(s, held->queue, QS_LEASED,
