@@ -21,9 +21,11 @@
 #include "supervisor.h"
 
 
-/* between the starts of one; what it gets to end; how often a lock is tried,
-   and when it is said that it is held */
+/* before another start of one that lived for less, unless nothing died for
+   so long; what it gets to end; how often a lock is tried, and when it is
+   said that it is held */
 #define SERVICE_SPACE_MS  1000
+#define SERVICE_QUIET_MS  10000
 #define SERVICE_END_MS    1000
 #define SERVICE_LOCK_MS   20
 #define SERVICE_HELD_MS   3000
@@ -602,10 +604,15 @@ service_gone(service_t *s)
 
     at_ms = loop_now_ms();
 
-    if (s->state == SERVICE_RUNNING
-        && at_ms - s->started_ms < SERVICE_SPACE_MS)
-    {
-        at_ms += SERVICE_SPACE_MS;
+    if (s->state == SERVICE_RUNNING) {
+
+        if (at_ms - s->started_ms < SERVICE_SPACE_MS && s->died_ms != 0
+            && at_ms - s->died_ms < SERVICE_QUIET_MS)
+        {
+            at_ms += SERVICE_SPACE_MS;
+        }
+
+        s->died_ms = loop_now_ms();
     }
 
     service_forget(s);

@@ -65,6 +65,7 @@ struct service_s {
     int                       process;       /* pidfd, or -1 */
     int32_t                   pid;
     uint64_t                  started_ms;
+    uint64_t                  died_ms;       /* by itself, 0: never */
     uint64_t                  held_ms;       /* since when another one holds
                                                 the lock, 0: not */
     char                      error[128];    /* what it said last */
