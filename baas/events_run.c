@@ -84,7 +84,7 @@ static int run_async_ended(run_t *run, const queue_call_t *c,
     const events_record_t *r);
 static void run_async_call(run_t *run);
 static void run_async_done(const events_answer_t *answer, void *data);
-static void run_async_again(run_t *run, int counts);
+static void run_async_again(run_t *run);
 static void run_async_keep(run_t *run, const events_answer_t *answer);
 static void run_finish(run_t *run);
 static void run_finish_again(void *data);
@@ -503,7 +503,7 @@ run_async_done(const events_answer_t *answer, void *data)
    running a bit longer */
 
 static void
-run_async_again(run_t *run, int counts)
+run_async_again(run_t *run)
 {
     events_record_t  r;
 
@@ -512,7 +512,7 @@ run_async_again(run_t *run, int counts)
     }
 
     memset(&r, 0, sizeof(r));
-    r.attempts = counts ? run->attempts : run->attempts - 1;
+    r.attempts = run->attempts;
     r.created_ms = run->created_ms;
     r.updated_ms = events_now_ms();
     r.text = faas_text(run->reason);
@@ -838,7 +838,7 @@ run_failed(run_t *run, const char *why)
     }
 
     if (run->i.kind == EVENTS_ASYNC) {
-        run_async_again(run, 1);
+        run_async_again(run);
     }
 
     run->verdict.due_ms = -1;
@@ -851,13 +851,17 @@ run_failed(run_t *run, const char *why)
 static void
 run_refused(run_t *run, const char *why)
 {
+    if (run->recorded) {
+        run->attempts--;
+    }
+
     if (run_is_old(run)) {
         run_dead(run, why);
         return;
     }
 
     if (run->i.kind == EVENTS_ASYNC) {
-        run_async_again(run, 0);
+        run_async_again(run);
     }
 
     run->verdict.due_ms = -1;
