@@ -1,7 +1,6 @@
 
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
 
@@ -10,9 +9,10 @@
 #include "redis_url.h"
 
 
-#define REDIS_URL_WAIT_MS  1000
-#define REDIS_URL_TIME     (24ll * 3600 * 1000)
-#define REDIS_URL_DBS      1000000
+#define REDIS_URL_WAIT_MS   1000
+#define REDIS_URL_TIME      (24ll * 3600 * 1000)
+#define REDIS_URL_DBS       1000000
+#define REDIS_URL_REPLICAS  100
 
 
 /* one parse: where errors go */
@@ -33,7 +33,6 @@ typedef struct {
 
 static int redis_url_hosts(parse_t *p, span_t hosts);
 static int redis_url_host(parse_t *p, span_t host);
-static int redis_url_port(parse_t *p, span_t port, uint16_t *number);
 static int redis_url_login(parse_t *p, span_t login);
 static int redis_url_path(parse_t *p, span_t path);
 static int redis_url_socket(parse_t *p, span_t path);
@@ -256,7 +255,9 @@ redis_url_hosts(parse_t *p, span_t hosts)
 static int
 redis_url_host(parse_t *p, span_t host)
 {
+    char              buf[16];
     span_t            name, port;
+    int64_t           n;
     const char       *bracket;
     redis_address_t  *a;
 
@@ -296,32 +297,19 @@ redis_url_host(parse_t *p, span_t host)
         return redis_url_refuse(p, "a host is no name, or too long");
     }
 
-    if (port.p != port.end
-        && redis_url_port(p, redis_url_span(port.p + 1, port.end), &a->port)
-           != FAAS_OK)
-    {
-        return FAAS_EINVAL;
+    if (port.p != port.end) {
+        port.p++;
+
+        if (redis_url_decode(port, buf, sizeof(buf)) != FAAS_OK
+            || redis_url_number(buf, 65535, &n) != FAAS_OK || n == 0)
+        {
+            return redis_url_refuse(p, "a port is no number from 1 to 65535");
+        }
+
+        a->port = (uint16_t) n;
     }
 
     p->url->addresses++;
-
-    return FAAS_OK;
-}
-
-
-static int
-redis_url_port(parse_t *p, span_t port, uint16_t *number)
-{
-    char     buf[16];
-    int64_t  n;
-
-    if (redis_url_decode(port, buf, sizeof(buf)) != FAAS_OK
-        || redis_url_number(buf, 65535, &n) != FAAS_OK || n == 0)
-    {
-        return redis_url_refuse(p, "a port is no number from 1 to 65535");
-    }
-
-    *number = (uint16_t) n;
 
     return FAAS_OK;
 }
@@ -450,29 +438,24 @@ redis_url_options(parse_t *p, span_t options)
 
 
 static int
-redis_url_is_prefix(const char *s)
-{
-    return s[0] != '\0' && strpbrk(s, "{}") == NULL;
-}
-
-
-static int
 redis_url_verify(const char *s, redis_verify_e *verify)
 {
-    if (strcmp(s, "full") == 0) {
-        *verify = REDIS_VERIFY_FULL;
+    size_t  i;
 
-    } else if (strcmp(s, "ca") == 0) {
-        *verify = REDIS_VERIFY_CA;
+    static const char *const  names[] = {
+        [REDIS_VERIFY_FULL] = "full",
+        [REDIS_VERIFY_CA] = "ca",
+        [REDIS_VERIFY_NO] = "no"
+    };
 
-    } else if (strcmp(s, "no") == 0) {
-        *verify = REDIS_VERIFY_NO;
-
-    } else {
-        return FAAS_EINVAL;
+    for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(s, names[i]) == 0) {
+            *verify = (redis_verify_e) i;
+            return FAAS_OK;
+        }
     }
 
-    return FAAS_OK;
+    return FAAS_EINVAL;
 }
 
 
@@ -510,68 +493,59 @@ redis_url_text_option(redis_url_t *url, const char *name, size_t *size)
 static int
 redis_url_option(parse_t *p, span_t name, span_t value)
 {
-    char    option[32], buf[64], *text;
-    size_t  size;
+    int           rc;
+    char          option[32], buf[64], *text;
+    size_t        size;
+    int64_t       n;
+    redis_url_t  *url;
+
+    url = p->url;
 
     if (redis_url_decode(name, option, sizeof(option)) != FAAS_OK) {
         return redis_url_refuse(p, "an option that there is not");
     }
 
-    text = redis_url_text_option(p->url, option, &size);
+    text = redis_url_text_option(url, option, &size);
 
-    if (text != NULL) {
-        if (redis_url_decode(value, text, size) != FAAS_OK) {
-            return redis_url_refuse(p, "option \"%s\" is too long, or not "
-                                    "percent-encoded", option);
-        }
-
-        if (text == p->url->prefix && !redis_url_is_prefix(text)) {
-            return redis_url_refuse(p, "the prefix is empty, or has a brace");
-        }
-
-        return FAAS_OK;
+    if (text == NULL) {
+        text = buf;
+        size = sizeof(buf);
     }
 
-    if (redis_url_decode(value, buf, sizeof(buf)) != FAAS_OK) {
-        return redis_url_refuse(p, "option \"%s\" is too long", option);
+    if (redis_url_decode(value, text, size) != FAAS_OK) {
+        return redis_url_refuse(p, "option \"%s\" is too long, or not "
+                                "percent-encoded", option);
     }
 
-    if (strcmp(option, "db") == 0) {
-        return redis_url_db(p, buf);
-    }
+    if (text == url->prefix) {
+        rc = *text == '\0' || strpbrk(text, "{}") ? FAAS_EINVAL : FAAS_OK;
 
-    if (strcmp(option, "wait") == 0) {
-        int64_t  n;
+    } else if (text != buf) {
+        rc = FAAS_OK;
 
-        if (redis_url_number(buf, 100, &n) != FAAS_OK) {
-            return redis_url_refuse(p, "wait is a number of replicas");
-        }
+    } else if (strcmp(option, "db") == 0) {
+        rc = redis_url_db(p, buf);
 
-        p->url->wait = (uint32_t) n;
+    } else if (strcmp(option, "wait") == 0) {
+        rc = redis_url_number(buf, REDIS_URL_REPLICAS, &n);
+        url->wait = rc == FAAS_OK ? (uint32_t) n : 0;
 
-        return FAAS_OK;
-    }
-
-    if (strcmp(option, "timeout") == 0) {
-        if (redis_url_time(buf, &p->url->timeout_ms) == FAAS_OK) {
-            return FAAS_OK;
-        }
+    } else if (strcmp(option, "timeout") == 0) {
+        rc = redis_url_time(buf, &url->timeout_ms);
 
     } else if (strcmp(option, "wait_timeout") == 0) {
-        if (redis_url_time(buf, &p->url->wait_timeout_ms) == FAAS_OK) {
-            return FAAS_OK;
-        }
+        rc = redis_url_time(buf, &url->wait_timeout_ms);
 
     } else if (strcmp(option, "verify") == 0) {
-        if (redis_url_verify(buf, &p->url->verify) == FAAS_OK) {
-            return FAAS_OK;
-        }
+        rc = redis_url_verify(buf, &url->verify);
 
     } else {
         return redis_url_refuse(p, "there is no option \"%s\"", option);
     }
 
-    return redis_url_refuse(p, "option \"%s\" cannot be \"%s\"", option, buf);
+    return rc == FAAS_OK ? FAAS_OK
+           : redis_url_refuse(p, "option \"%s\" cannot be \"%s\"", option,
+                              text);
 }
 
 
