@@ -70,6 +70,21 @@ database_is_ours(const database_t *d)
 }
 
 
+int
+database_enter(database_t *d)
+{
+    if (!database_is_ours(d)) {
+        return FAAS_EUNSUPPORTED;
+    }
+
+    if (d->stuck) {
+        database_rollback(d);
+    }
+
+    return d->stuck ? FAAS_EFULL : FAAS_OK;
+}
+
+
 int64_t
 database_monotonic_ms(void)
 {
@@ -86,6 +101,10 @@ database_begin(database_t *d, const baas_scope_t *scope)
 {
     if (!database_is_ours(d)) {
         return;
+    }
+
+    if (d->stuck) {
+        database_rollback(d);
     }
 
     d->deadline_ms = scope->deadline_ms;
@@ -131,7 +150,7 @@ database_end(database_t *d)
 sqlite3 *
 database_handle(database_t *d)
 {
-    return database_is_ours(d) ? d->db : NULL;
+    return database_enter(d) == FAAS_OK ? d->db : NULL;
 }
 
 
@@ -160,7 +179,7 @@ database_prepare(database_t *d, const char *sql)
     sqlite3_stmt       *stmt;
     database_cached_t  *c;
 
-    if (!database_is_ours(d) || sql == NULL) {
+    if (database_enter(d) != FAAS_OK || sql == NULL) {
         return NULL;
     }
 
@@ -331,44 +350,59 @@ database_finish(sqlite3_stmt *stmt, int rc)
 /* -- transactions ---------------------------------------------------------- */
 
 int
+database_prepare_transactions(database_t *d)
+{
+    int  rc;
+
+    (void) database_statement(d, DATABASE_BEGIN, "BEGIN IMMEDIATE", &rc);
+
+    if (rc == SQLITE_OK) {
+        (void) database_statement(d, DATABASE_COMMIT, "COMMIT", &rc);
+    }
+
+    if (rc == SQLITE_OK) {
+        (void) database_statement(d, DATABASE_ROLLBACK, "ROLLBACK", &rc);
+    }
+
+    return rc;
+}
+
+
+int
 database_begin_write(database_t *d)
 {
-    int            rc;
     sqlite3_stmt  *stmt;
 
-    stmt = database_statement(d, DATABASE_BEGIN, "BEGIN IMMEDIATE", &rc);
+    stmt = d->statement[DATABASE_BEGIN];
 
-    return stmt ? database_finish(stmt, database_step(d, stmt)) : rc;
+    return database_finish(stmt, database_step(d, stmt));
 }
 
 
 int
 database_commit(database_t *d)
 {
-    int            rc;
     sqlite3_stmt  *stmt;
 
-    stmt = database_statement(d, DATABASE_COMMIT, "COMMIT", &rc);
+    stmt = d->statement[DATABASE_COMMIT];
 
-    return stmt ? database_finish(stmt, database_step(d, stmt)) : rc;
+    return database_finish(stmt, database_step(d, stmt));
 }
 
 
 void
 database_rollback(database_t *d)
 {
-    int            rc;
     sqlite3_stmt  *stmt;
 
-    if (sqlite3_get_autocommit(d->db)) {
-        return;
-    }
-
-    stmt = database_statement(d, DATABASE_ROLLBACK, "ROLLBACK", &rc);
-
-    if (stmt != NULL) {
+    if (!sqlite3_get_autocommit(d->db)) {
+        stmt = d->statement[DATABASE_ROLLBACK];
         (void) database_finish(stmt, database_step(d, stmt));
     }
+
+    /* what came now would be part of it, and be lost */
+
+    d->stuck = !sqlite3_get_autocommit(d->db);
 }
 
 

@@ -88,6 +88,7 @@ struct database_s {
     unsigned                  own;         /* above 0: it is the platform that
                                               compiles or runs a statement */
     unsigned                  committing;  /* IN_ONCE: this commit is ours */
+    unsigned                  stuck;       /* 1: our rollback failed */
     char                      refused[64]; /* by the authorizer, last; "" */
 
     kv_t                      kv;
@@ -105,6 +106,10 @@ struct database_s {
 
 /* is it the process that opened it? */
 int database_is_ours(const database_t *d);
+
+/* first thing in each call: FAAS_OK, FAAS_EUNSUPPORTED (a fork), or FAAS_EFULL:
+   a rollback failed for lack of memory, and does again */
+int database_enter(database_t *d);
 
 int64_t database_monotonic_ms(void);
 
@@ -125,7 +130,9 @@ int database_step(database_t *d, sqlite3_stmt *stmt);
 /* resets, forgets bindings, and returns rc */
 int database_finish(sqlite3_stmt *stmt, int rc);
 
-/* result codes of SQLite */
+/* result codes of SQLite.  What begins and ends transactions is compiled when
+   the file is opened, so that they seldom need memory */
+int database_prepare_transactions(database_t *d);
 int database_begin_write(database_t *d);
 int database_commit(database_t *d);
 void database_rollback(database_t *d);

@@ -56,9 +56,12 @@ database_migrate(database_t *d, const database_migration_t *m, size_t n,
     r.why = why;
     r.size = size;
 
-    if (!database_is_ours(d)) {
-        return database_migrate_fail(&r, FAAS_EUNSUPPORTED,
-                                     "the database is of another process");
+    rc = database_enter(d);
+
+    if (rc != FAAS_OK) {
+        return database_migrate_fail(&r, rc, rc == FAAS_EFULL
+                                     ? "out of memory"
+                                     : "the database is of another process");
     }
 
     if (d->mode != DATABASE_FREE || !sqlite3_get_autocommit(d->db)) {

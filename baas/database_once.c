@@ -23,8 +23,9 @@ database_once_begin(database_t *d, const char *key, const uint8_t hash[32],
 {
     int  rc;
 
-    if (!database_is_ours(d)) {
-        return FAAS_EUNSUPPORTED;
+    rc = database_enter(d);
+    if (rc != FAAS_OK) {
+        return rc;
     }
 
     if (key[0] == '\0' || d->mode != DATABASE_FREE
@@ -166,8 +167,9 @@ database_once_commit(database_t *d, faas_bytes_t response)
 {
     int  rc, code;
 
-    if (!database_is_ours(d)) {
-        return FAAS_EUNSUPPORTED;
+    rc = database_enter(d);
+    if (rc != FAAS_OK) {
+        return rc;
     }
 
     if (d->mode != DATABASE_IN_ONCE) {

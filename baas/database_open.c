@@ -414,9 +414,14 @@ database_setup(database_opening_t *o, database_t *d)
         return rc;
     }
 
+    /* which expires what was compiled before */
+
     sqlite3_set_authorizer(d->db, database_authorize, d);
 
-    return FAAS_OK;
+    rc = database_prepare_transactions(d);
+
+    return rc == SQLITE_OK
+           ? FAAS_OK : database_fail_sqlite(o, d, rc, "cannot be set up");
 }
 
 

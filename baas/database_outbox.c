@@ -43,8 +43,9 @@ database_outbox_put(database_t *d, uint32_t operation, faas_bytes_t payload)
     int            rc;
     sqlite3_stmt  *stmt;
 
-    if (!database_is_ours(d)) {
-        return FAAS_EUNSUPPORTED;
+    rc = database_enter(d);
+    if (rc != FAAS_OK) {
+        return rc;
     }
 
     if (database_lacks(d, DATABASE_OUTBOX)) {
@@ -89,8 +90,9 @@ database_outbox_has(database_t *d)
     int            rc;
     sqlite3_stmt  *stmt;
 
-    if (!database_is_ours(d)) {
-        return FAAS_EUNSUPPORTED;
+    rc = database_enter(d);
+    if (rc != FAAS_OK) {
+        return rc;
     }
 
     stmt = database_statement(d, DATABASE_OUTBOX_HAS,

@@ -20,8 +20,9 @@ database_purge(database_t *d, int64_t now_ms, uint32_t limit, uint32_t *n,
     *n = 0;
     *next_ms = INT64_MAX;
 
-    if (!database_is_ours(d)) {
-        return FAAS_EUNSUPPORTED;
+    rc = database_enter(d);
+    if (rc != FAAS_OK) {
+        return rc;
     }
 
     if (!sqlite3_get_autocommit(d->db)) {

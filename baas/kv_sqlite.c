@@ -115,13 +115,11 @@ kv_sqlite_enter(kv_t *kv, const baas_scope_t *scope, database_t **d)
 {
     *d = kv->data;
 
-    if (!database_is_ours(*d)) {
-        return FAAS_EUNSUPPORTED;
+    if (database_is_ours(*d)) {
+        (*d)->deadline_ms = scope->deadline_ms;
     }
 
-    (*d)->deadline_ms = scope->deadline_ms;
-
-    return FAAS_OK;
+    return database_enter(*d);
 }
 
 

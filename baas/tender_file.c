@@ -103,6 +103,11 @@ tender_file_tick(tender_file_t *f, int directory, const char *path,
         return 0;
     }
 
+    if (database_handle(f->database) == NULL) {
+        tender_file_trouble(f, FAAS_EFULL, path, "out of memory", now_ms);
+        return 0;
+    }
+
     log.size = f->size;
     tender_file_index(f, &log.pending, &change);
 
