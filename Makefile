@@ -175,7 +175,8 @@ $(BUILD)/faas-calls.so: $(CALLS) $(wildcard baas/*.h base/*.h) \
 NGINX_SRC   = /usr/share/nginx/src
 NGINX_FLAGS = --with-compat
 
-MODULE := $(wildcard ngx_faas_module/*.[ch] scoreboard/*.[ch])
+MODULE := $(wildcard ngx_faas_module/*.[ch] scoreboard/*.[ch]) \
+          $(wildcard baas/redis_url*.[ch]) worker/include/faas.h
 
 # what asks for a new configure when it changes
 module_says = $(CURDIR) $(NGINX_SRC) $(NGINX_FLAGS) $(CC) $(OPTIMIZE) \

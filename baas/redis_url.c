@@ -154,14 +154,22 @@ redis_url_parse(redis_url_t *url, const char *text, char *why, size_t size)
     path = redis_url_span(redis_url_find(redis_url_span(text, options), '/'),
                           options);
     hosts = redis_url_span(text, path.p);
-    at = memrchr(hosts.p, '@', (size_t) (hosts.end - hosts.p));
 
-    if (at != NULL) {
-        if (redis_url_login(&p, redis_url_span(hosts.p, at)) != FAAS_OK) {
+    /* what is said of an option may then be a part of a password */
+
+    if (memchr(path.p, '@', (size_t) (all.end - path.p)) != NULL) {
+        return redis_url_refuse(&p, "an @ behind the hosts: / ? and @ of a "
+                                "password are written as %%2F %%3F %%40");
+    }
+
+    for (at = hosts.end; at > hosts.p && at[-1] != '@'; at--) { /* void */ }
+
+    if (at > hosts.p) {
+        if (redis_url_login(&p, redis_url_span(hosts.p, at - 1)) != FAAS_OK) {
             return FAAS_EINVAL;
         }
 
-        hosts.p = at + 1;
+        hosts.p = at;
     }
 
     if (redis_url_schemes[scheme].socket) {

@@ -423,6 +423,7 @@ ngx_http_faas_async_bind(ngx_http_faas_ctx_t *ctx)
                                     "async calls are not available");
     }
 
+    ctx->is_calls = 1;
     ctx->name = name;
     ctx->function = function;
     ctx->function_generation = generation;

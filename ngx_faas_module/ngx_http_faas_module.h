@@ -213,6 +213,7 @@ struct ngx_http_faas_ctx_s {
     unsigned                  connecting:1;    /* peer.get calls itself */
     unsigned                  spent:1;         /* the instance takes no more
                                                   requests after this one */
+    unsigned                  is_calls:1;      /* it is one to _calls */
     faas_start_e              start;
     uint32_t                  retry_after;     /* seconds, 0: no header */
     const char               *cause;           /* for Proxy-Status details,

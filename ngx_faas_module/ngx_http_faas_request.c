@@ -58,9 +58,11 @@ ngx_http_faas_handler(ngx_http_request_t *r)
 
     rc = ngx_http_faas_async_find(r, flcf, ctx);
 
-    if (rc == NGX_DECLINED) {
-        rc = ngx_http_faas_route(r, flcf, ctx);
+    if (rc != NGX_DECLINED) {
+        return rc == NGX_OK ? ngx_http_faas_admit(r, ctx) : rc;
     }
+
+    rc = ngx_http_faas_route(r, flcf, ctx);
 
     if (rc == NGX_OK && flcf->invoke) {
         rc = ngx_http_faas_invoke_depth(r, ctx);
@@ -202,6 +204,7 @@ ngx_http_faas_ctx_clone(ngx_http_request_t *r)
     ctx->matched = parent->matched;
     ctx->caller = parent->caller;
     ctx->depth = parent->depth;
+    ctx->is_calls = parent->is_calls;
 
     ngx_memcpy(ctx->version_id, parent->version_id, FAAS_VERSION_SIZE);
 
@@ -209,6 +212,7 @@ ngx_http_faas_ctx_clone(ngx_http_request_t *r)
 
         /* what fills a cache is an answer, not that there will be one */
 
+        ctx->is_calls = 0;
         ctx->name = parent->target;
         ctx->function = parent->target_function;
         ctx->function_generation = parent->target_generation;

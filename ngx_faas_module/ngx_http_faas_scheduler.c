@@ -88,6 +88,16 @@ ngx_http_faas_scheduler_init_peer(ngx_http_request_t *r,
 
     u->conf->preserve_output = 1;
 
+#if (NGX_HTTP_CACHE)
+
+    /* what _calls says is no answer to who comes next with this key */
+
+    if (ctx->is_calls) {
+        u->cacheable = 0;
+    }
+
+#endif
+
     return ctx->limits.accel ? ngx_http_faas_accel_allow(r) : NGX_OK;
 }
 

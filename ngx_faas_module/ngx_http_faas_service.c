@@ -3,7 +3,8 @@
  * faas_kv, faas_queue and faas_callback: which engines the backend services
  * stand on, and where results of async calls may be posted to.
  *
- * Only the form is checked: nginx connects to none of them.  An engine's URL
+ * Only the form is checked, by the parser of those who will connect: nginx
+ * connects to none of them.  An engine's URL
  * may hold a password and a callback has a key, so no error says more of them
  * than what is wrong.
  */
@@ -11,45 +12,22 @@
 
 #include "ngx_http_faas_module.h"
 
+#include "redis_url.h"
+
 
 #define NGX_HTTP_FAAS_SERVICE_URL     1024     /* bytes, at most */
 #define NGX_HTTP_FAAS_SERVICE_SECRET  256
-
-
-/* what a scheme of an engine's URL asks for */
-
-typedef struct {
-    ngx_str_t                 scheme;
-    unsigned                  several:1;     /* hosts, joined by ',' */
-    unsigned                  named:1;       /* a master's name comes first in
-                                                the path, and must */
-    unsigned                  database:1;    /* the path may be a number */
-} ngx_http_faas_scheme_t;
+#define NGX_HTTP_FAAS_SERVICE_WHY     160
 
 
 static char *ngx_http_faas_service_sqlite(ngx_conf_t *cf, ngx_str_t *url);
-static const char *ngx_http_faas_service_redis(ngx_str_t *url);
-static const char *ngx_http_faas_service_hosts(u_char *p, u_char *last,
-    ngx_uint_t *count);
 static const char *ngx_http_faas_service_host(u_char *p, u_char *last);
-static const char *ngx_http_faas_service_path(ngx_http_faas_scheme_t *scheme,
-    u_char *p, u_char *last);
-static const char *ngx_http_faas_service_options(u_char *p, u_char *last);
 static const char *ngx_http_faas_service_prefix(ngx_str_t *url);
 static char *ngx_http_faas_service_secret(ngx_conf_t *cf, ngx_str_t *value,
     ngx_str_t *secret);
 static u_char *ngx_http_faas_service_find(u_char *p, u_char *last,
     const char *set);
 static ngx_uint_t ngx_http_faas_service_is_plain(ngx_str_t *s);
-
-
-static ngx_http_faas_scheme_t  ngx_http_faas_schemes[] = {
-    { ngx_string("redis://"), 0, 0, 1 },
-    { ngx_string("rediss://"), 0, 0, 1 },
-    { ngx_string("redis-sentinel://"), 1, 1, 1 },
-    { ngx_string("redis-cluster://"), 1, 0, 0 },
-    { ngx_null_string, 0, 0, 0 }
-};
 
 
 /* faas_kv URL; faas_queue URL: for the latter, cmd->post is not NULL, and
@@ -60,8 +38,9 @@ ngx_http_faas_service_engine(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     char  *p = conf;
 
-    ngx_str_t   *field, *value;
-    const char  *why;
+    char          why[NGX_HTTP_FAAS_SERVICE_WHY];
+    ngx_str_t    *field, *value;
+    redis_url_t   redis;
 
     field = (ngx_str_t *) (p + cmd->offset);
 
@@ -87,9 +66,15 @@ ngx_http_faas_service_engine(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return ngx_http_faas_service_sqlite(cf, field);
     }
 
-    why = ngx_http_faas_service_redis(&value[1]);
+    if (!redis_url_is((char *) value[1].data)) {
+        return cmd->post ? "must be \"sqlite\", \"sqlite:PATH\" or the URL "
+                           "of a Redis"
+                         : "must be \"sqlite\" or the URL of a Redis";
+    }
 
-    if (why != NULL) {
+    if (redis_url_parse(&redis, (char *) value[1].data, why, sizeof(why))
+        != FAAS_OK)
+    {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid URL in \"%V\": %s", &cmd->name, why);
         return NGX_CONF_ERROR;
@@ -129,82 +114,6 @@ ngx_http_faas_service_sqlite(ngx_conf_t *cf, ngx_str_t *url)
     url->len = ngx_sprintf(p, "sqlite:%V%Z", &path) - p - 1;
 
     return NGX_CONF_OK;
-}
-
-
-/* SCHEME://[USER[:PASSWORD]@]HOST[:PORT][,...][/PATH][?NAME=VALUE[&...]];
-   NULL when it is one, else what is wrong with it */
-
-static const char *
-ngx_http_faas_service_redis(ngx_str_t *url)
-{
-    u_char                  *p, *at, *path, *query, *last;
-    ngx_uint_t               hosts;
-    const char              *why;
-    ngx_http_faas_scheme_t  *scheme;
-
-    for (scheme = ngx_http_faas_schemes; scheme->scheme.len; scheme++) {
-        if (url->len >= scheme->scheme.len
-            && ngx_strncmp(url->data, scheme->scheme.data, scheme->scheme.len)
-               == 0)
-        {
-            break;
-        }
-    }
-
-    if (scheme->scheme.len == 0) {
-        return "it must be \"sqlite\", or begin with \"redis://\", "
-               "\"rediss://\", \"redis-sentinel://\" or \"redis-cluster://\"";
-    }
-
-    p = url->data + scheme->scheme.len;
-    last = url->data + url->len;
-
-    path = ngx_http_faas_service_find(p, last, "/?");
-    query = ngx_http_faas_service_find(path, last, "?");
-
-    /* a password's '@' is to be written as %40: the last one ends it */
-
-    for (at = path; at > p && at[-1] != '@'; at--) { /* void */ }
-
-    if (at > p && ngx_http_faas_service_find(p, at - 1, "@") != at - 1) {
-        return "an '@' in its user or password must be written as %40";
-    }
-
-    why = ngx_http_faas_service_hosts(at > p ? at : p, path, &hosts);
-
-    if (why == NULL && hosts > 1 && !scheme->several) {
-        why = "it names several hosts";
-    }
-
-    if (why == NULL) {
-        why = ngx_http_faas_service_path(scheme, path, query);
-    }
-
-    if (why == NULL) {
-        why = ngx_http_faas_service_options(query, last);
-    }
-
-    return why;
-}
-
-
-static const char *
-ngx_http_faas_service_hosts(u_char *p, u_char *last, ngx_uint_t *count)
-{
-    u_char      *end;
-    const char  *why;
-
-    for (*count = 1; /* void */ ; (*count)++) {
-        end = ngx_http_faas_service_find(p, last, ",");
-        why = ngx_http_faas_service_host(p, end);
-
-        if (why != NULL || end == last) {
-            return why;
-        }
-
-        p = end + 1;
-    }
 }
 
 
@@ -254,66 +163,6 @@ ngx_http_faas_service_host(u_char *p, u_char *last)
 
     return port < 1 || port > 65535 ? "its port is no number from 1 to 65535"
                                     : NULL;
-}
-
-
-/* [/DB], and for Sentinel /MASTER[/DB] */
-
-static const char *
-ngx_http_faas_service_path(ngx_http_faas_scheme_t *scheme, u_char *p,
-    u_char *last)
-{
-    u_char     *end;
-    ngx_int_t   database;
-
-    if (p < last) {
-        p++;
-    }
-
-    if (scheme->named) {
-        end = ngx_http_faas_service_find(p, last, "/");
-
-        if (end == p) {
-            return "it names no master, as in redis-sentinel://HOST/MASTER";
-        }
-
-        p = end < last ? end + 1 : end;
-    }
-
-    if (p == last) {
-        return NULL;
-    }
-
-    if (!scheme->database) {
-        return "a cluster has no databases by number";
-    }
-
-    database = ngx_atoi(p, last - p);
-
-    return database < 0 || database > 65535
-           ? "its database is no number from 0 to 65535" : NULL;
-}
-
-
-static const char *
-ngx_http_faas_service_options(u_char *p, u_char *last)
-{
-    u_char  *end, *value;
-
-    while (p < last) {
-        p++;
-
-        end = ngx_http_faas_service_find(p, last, "&");
-        value = ngx_http_faas_service_find(p, end, "=");
-
-        if (value == p || value + 1 >= end) {
-            return "its options are no NAME=VALUE joined by '&'";
-        }
-
-        p = end;
-    }
-
-    return NULL;
 }
 
 

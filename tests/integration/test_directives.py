@@ -565,7 +565,10 @@ def test_place_of_faas_async_is_said_beside_that_of_the_location(check):
 SECRETS = [
     "faas_kv redis://:verysecret@a:x;",
     "faas_kv redis://user:verysecret@a/b;",
-    "faas_kv redis://:verysecret@a?verysecret;",
+    "faas_kv redis://user:1?verysecret@a;",
+    "faas_kv redis://user:1?verysecret=x@a;",
+    "faas_kv redis://user:1/verysecret@a;",
+    "faas_kv redis-sentinel://user:1/verysecret@a;",
     "faas_kv 'redis://:verysecret@a b';",
     "faas_kv redis://:verysecret@a; faas_kv sqlite;",
     "faas_queue redis-sentinel://:verysecret@a;",

@@ -118,6 +118,8 @@ test_logins(void **state)
     assert_string_equal(url.user, "");
     assert_string_equal(url.password, "");
 
+    refused("redis://u:1?secret@h", "behind the hosts");
+    refused("redis://u:1/secret=x@h", "behind the hosts");
     refused("redis://secret@h", ":PASSWORD@");
     refused("redis://secret:@h", "empty");
     refused("redis://u:secret%zz@h", "percent");
