@@ -101,6 +101,12 @@ TENDER     := baas/tender.c baas/tender_settings.c baas/tender_place.c \
 CALLS      := baas/functions/calls.c baas/calls_document.c baas/json_text.c \
               baas/wire.c base/sha256.c
 
+# the operator's program
+FAASCTL    := worker/faasctl.c worker/faasctl_ask.c worker/faasctl_dlq.c \
+              worker/faasctl_list.c worker/faasctl_table.c baas/client.c \
+              baas/wire.c baas/baas_error.c baas/json_text.c \
+              baas/events_invocation.c
+
 # one function for each file; what it needs from pkg-config
 EXAMPLES           := $(patsubst examples/%.c,%,$(wildcard examples/*.c))
 PACKAGES_markdown  := libcmark
@@ -121,7 +127,7 @@ objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 .PHONY: all
 all: $(BUILD)/ngx_http_faas_module.so $(BUILD)/faas-supervisor \
      $(BUILD)/faas-zygote $(BUILD)/faas-tender $(BUILD)/faas-events \
-     $(BUILD)/faas-calls.so examples
+     $(BUILD)/faas-calls.so $(BUILD)/faasctl examples
 
 
 # -- programs -----------------------------------------------------------------
@@ -162,6 +168,10 @@ $(BUILD)/faas-calls.so: $(CALLS) $(wildcard baas/*.h base/*.h) \
 	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(OPTIMIZE) $(WARNINGS) -shared \
 	    -fPIC -fvisibility=hidden $(INCLUDES) $(CFLAGS) -Wl,-z,relro \
 	    -Wl,-z,now -o $@ $(CALLS)
+
+$(BUILD)/faasctl: $(call objects,$(FAASCTL))
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS_) $(LDFLAGS) -o $@ $^
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 
@@ -398,6 +408,10 @@ install: all
 	    && mv -f $(DESTDIR)$(LIBEXEC)/$$program.new \
 	        $(DESTDIR)$(LIBEXEC)/$$program || exit 1; \
 	done
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 0755 $(BUILD)/faasctl $(DESTDIR)$(PREFIX)/bin/faasctl.new
+	mv -f $(DESTDIR)$(PREFIX)/bin/faasctl.new \
+	    $(DESTDIR)$(PREFIX)/bin/faasctl
 	install -m 0644 $(BUILD)/faas-calls.so \
 	    $(DESTDIR)$(LIBEXEC)/faas-calls.so.new
 	mv -f $(DESTDIR)$(LIBEXEC)/faas-calls.so.new \
@@ -429,6 +443,7 @@ uninstall:
 	    $(DESTDIR)$(LIBEXEC)/faas-supervisor \
 	    $(DESTDIR)$(LIBEXEC)/faas-zygote \
 	    $(DESTDIR)$(LIBEXEC)/faas-calls.so \
+	    $(DESTDIR)$(PREFIX)/bin/faasctl \
 	    $(DESTDIR)$(LIBEXEC)/faas-tender \
 	    $(DESTDIR)$(LIBEXEC)/faas-events \
 	    $(DESTDIR)$(PREFIX)/include/faas.h \

@@ -1,0 +1,110 @@
+
+/*
+ * faasctl, the operator's program.  It asks the events process over
+ * faas_state/baas.sock (wire.h), as root or as the user of the service, and
+ * prints tables, or one JSON document.
+ *
+ *   faasctl.c         options, which command
+ *   faasctl_ask.c     questions and answers
+ *   faasctl_dlq.c     dead letters
+ *   faasctl_list.c    queues and timers
+ *   faasctl_table.c   columns, times, JSON
+ *
+ * Exits with 0: done; 1: not done, with a line on stderr that says why; 2: it
+ * was called wrongly.
+ */
+
+
+#ifndef FAASCTL_H_INCLUDED
+#define FAASCTL_H_INCLUDED
+
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "json_text.h"
+#include "wire.h"
+
+
+#define FAASCTL_DONE    0
+#define FAASCTL_FAILED  1
+#define FAASCTL_USAGE   2
+
+
+/* the command line */
+
+typedef struct {
+    const char               *state;       /* -s, FAAS_STATE, or the default */
+    int                       json;        /* -o json */
+    int                       all;         /* --all */
+    const char               *after;       /* --after, "" */
+    int64_t                   limit;       /* --limit, 0: not given */
+    const char               *words[5];    /* what is no option */
+    int                       nwords;
+} faasctl_t;
+
+extern faasctl_t  faasctl;
+
+
+/* -- faasctl_ask.c --------------------------------------------------------- */
+
+/* asks, and frees the question; the answer is valid until the program ends.
+   A code of faas.h */
+int faasctl_ask(wire_operation_e operation, wire_writer_t *question,
+    wire_reader_t *answer);
+
+/* says why it could not be done, and about what (or NULL); FAASCTL_FAILED */
+int faasctl_failed(int code, const char *what);
+
+/* was the whole answer of the form that was expected?  FAASCTL_DONE, or
+   FAASCTL_FAILED with a line */
+int faasctl_answered(const wire_reader_t *answer);
+
+
+/* -- commands -------------------------------------------------------------- */
+
+int faasctl_dlq_list(void);
+int faasctl_dlq_show(void);
+int faasctl_dlq_retry(void);
+int faasctl_dlq_purge(void);
+int faasctl_queue_list(void);
+int faasctl_timer_list(void);
+
+
+/* -- faasctl_table.c ------------------------------------------------------- */
+
+typedef struct {
+    size_t                    columns;
+    size_t                    n;           /* cells, the head's too */
+    size_t                    room;
+    char                    **cells;
+} faasctl_table_t;
+
+/* the head; then cell by cell, each is copied */
+void faasctl_table(faasctl_table_t *t, size_t columns,
+    const char *const *head);
+void faasctl_cell(faasctl_table_t *t, faas_bytes_t text);
+void faasctl_cell_number(faasctl_table_t *t, int64_t number);
+void faasctl_cell_time(faasctl_table_t *t, int64_t ms);      /* 0: "-" */
+void faasctl_cell_age(faasctl_table_t *t, int64_t ms);
+
+/* prints and frees it; `none` instead, when it has no line */
+void faasctl_table_print(faasctl_table_t *t, const char *none);
+
+/* local time with its zone */
+const char *faasctl_time(int64_t ms, char *buf, size_t size);
+
+/* members of an object, with a comma before all but the first */
+void faasctl_json_text(json_text_t *t, const char *name, faas_bytes_t text);
+void faasctl_json_number(json_text_t *t, const char *name, int64_t number);
+void faasctl_json_time(json_text_t *t, const char *name, int64_t ms);
+void faasctl_json_data(json_text_t *t, const char *name, faas_bytes_t data);
+
+/* prints and frees it: FAASCTL_DONE, or FAASCTL_FAILED */
+int faasctl_json_print(json_text_t *t);
+
+/* memory, or the end of the program */
+void *faasctl_alloc(size_t n);
+
+
+#endif /* FAASCTL_H_INCLUDED */
