@@ -367,24 +367,24 @@ redis_head(char *p, char type, size_t n)
 faas_bytes_t
 redis_number(char buf[REDIS_NUMBER], int64_t n)
 {
-    char          *p;
-    uint64_t       u;
-    faas_bytes_t   number;
+    size_t        i;
+    uint64_t      u;
+    faas_bytes_t  number;
 
-    p = buf + REDIS_NUMBER;
+    i = REDIS_NUMBER;
     u = n < 0 ? 0 - (uint64_t) n : (uint64_t) n;
 
     do {
-        *--p = (char) ('0' + u % 10);
+        buf[--i] = (char) ('0' + u % 10);
         u /= 10;
     } while (u > 0);
 
     if (n < 0) {
-        *--p = '-';
+        buf[--i] = '-';
     }
 
-    number.data = p;
-    number.size = (size_t) (buf + REDIS_NUMBER - p);
+    number.data = &buf[i];
+    number.size = REDIS_NUMBER - i;
 
     return number;
 }

@@ -241,7 +241,7 @@ redis_send(redis_t *r, redis_run_t *run, int unwatch)
         if (unwatch) {
             p -= REDIS_HEADROOM;
             n += REDIS_HEADROOM;
-            memcpy(p, REDIS_UNWATCH, REDIS_HEADROOM);
+            (void) mempcpy(p, REDIS_UNWATCH, REDIS_HEADROOM);
         }
     }
 

@@ -17,11 +17,9 @@
 
 #define REDIS_TLS_CHUNK  16384
 
-#if OPENSSL_VERSION_MAJOR == 3
 #define REDIS_TLS_LIBRARY  "libssl.so.3"
-#else
-#error "OpenSSL 3 is needed"
-#endif
+
+_Static_assert(OPENSSL_VERSION_MAJOR == 3, "that library's headers");
 
 
 /* each function of OpenSSL that is used; libssl brings libcrypto, and what is
