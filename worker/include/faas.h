@@ -72,8 +72,9 @@ extern "C" {
 #define FAAS_EREADONLY     -27    /* the engine takes no writes: a replica, a
                                      read-only file system or share */
 #define FAAS_EUNAVAILABLE  -28    /* not reached, starting, or shut down */
-#define FAAS_ETIMEDOUT     -29    /* no answer by the deadline: a write may
-                                     have been done */
+#define FAAS_ETIMEDOUT     -29    /* no answer by the deadline, or the
+                                     connection was lost before there was one:
+                                     a write may have been done */
 #define FAAS_ECORRUPT      -30    /* what is stored cannot be read */
 #define FAAS_ELOOP         -31    /* functions called each other too deeply */
 #define FAAS_EUNSUPPORTED  -32    /* not with this engine or setting */
