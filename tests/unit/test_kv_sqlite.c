@@ -3,20 +3,12 @@
 /* libs: -lsqlite3 */
 
 /*
- * The key-value engine on SQLite: what every engine must do, and what is its
- * own.
+ * The key-value engine on SQLite: what every engine must do.  What is its own
+ * (transactions, locks, a full disk) is in test_database.c.
  */
 
-#include <fcntl.h>
-#include <ftw.h>
-#include <sys/stat.h>
-
+#include "database_fixture.h"
 #include "kv_conformance.h"
-
-#include "database.h"
-
-
-static char  directory[] = "/tmp/test-kv-sqlite-XXXXXX";
 
 
 static kv_t *
@@ -26,7 +18,7 @@ kv_open(const char *space)
     char         why[256];
     database_t  *d;
 
-    d = database_open(directory, space, DATABASE_CREATE|DATABASE_NORMAL,
+    d = database_open(test_directory, space, DATABASE_CREATE|DATABASE_NORMAL,
                       test_monotonic_ms() + 10000, &code, why, sizeof(why));
 
     if (d == NULL) {
@@ -52,9 +44,6 @@ main(void)
         KV_CONFORMANCE,
     };
 
-    if (mkdtemp(directory) == NULL) {
-        return 1;
-    }
-
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, test_setup_directory,
+                                  test_teardown_directory);
 }
