@@ -1,9 +1,9 @@
 
 /*
  * The line of bindings.  One that may have something to do stands in it once;
- * a look takes the first, asks its queue for as many messages as it has free
- * calls, and puts it last again if there may be more.  So with k queues that
- * all have work, each gets every k-th look, however long any of them is.
+ * a look takes the first, asks its queue for messages for a few calls, and
+ * puts it last again if there may be more.  So with k queues that all have
+ * work, each gets every k-th look, however long any of them is.
  *
  * Calls are bounded in all (EVENTS_CALLS_MAX).  The last quarter of them is
  * for bindings that have few under way, so that a handful of slow functions
@@ -52,8 +52,10 @@ static void consume_leave(events_binding_t *b);
 static void consume_timer(void *data);
 static void consume_later(events_binding_t *b, int64_t ms);
 static void consume_turn(void *data);
-static void consume_look(events_binding_t *b);
-static uint32_t consume_free(const events_binding_t *b);
+static events_binding_t *consume_next(uint32_t *calls);
+static void consume_look(events_binding_t *b, uint32_t calls);
+static uint32_t consume_wants(const events_binding_t *b);
+static uint32_t consume_may(const events_binding_t *b, uint32_t n);
 static int consume_fills(events_binding_t *b, size_t *n);
 static void consume_next_due(events_binding_t *b);
 static int64_t consume_poll_ms(void);
@@ -398,43 +400,75 @@ consume_later(events_binding_t *b, int64_t ms)
 static void
 consume_turn(void *data)
 {
+    uint32_t           calls;
     unsigned           looks;
     events_binding_t  *b;
 
     (void) data;
 
     for (looks = 0; looks < CONSUME_LOOKS; looks++) {
-        b = consume.line.next;
 
-        if (b == &consume.line || consume.down || events.ending
-            || events.queue == NULL
-            || events_work_count() >= EVENTS_CALLS_MAX)
-        {
+        if (consume.down || events.ending || events.queue == NULL) {
+            return;
+        }
+
+        b = consume_next(&calls);
+
+        if (b == NULL) {
             return;    /* a work that ends looks again */
         }
 
         consume_leave(b);
-        consume_look(b);
+        consume_look(b, calls);
     }
 
     loop_post(&consume.job);
 }
 
 
+/* the first in line that may begin calls now, and how many.  One that there is
+   no room for keeps its place; one that waits for a call of its own, or for
+   its timer, leaves. */
+
+static events_binding_t *
+consume_next(uint32_t *calls)
+{
+    events_binding_t  *b, *next;
+
+    for (b = consume.line.next; b != &consume.line; b = next) {
+        next = b->next;
+        *calls = consume_wants(b);
+
+        if (*calls == 0) {
+            consume_leave(b);
+            continue;
+        }
+
+        *calls = consume_may(b, *calls);
+
+        if (*calls != 0) {
+            return b;
+        }
+    }
+
+    return NULL;
+}
+
+
 static void
-consume_look(events_binding_t *b)
+consume_look(events_binding_t *b, uint32_t calls)
 {
     int             code;
     size_t          i, n, want, bytes;
     events_take_t  *take;
 
-    want = (size_t) consume_free(b) * b->consume.batch;
+    want = (size_t) calls * b->consume.batch;
 
     if (want > EVENTS_LOOK_MESSAGES) {
         want = EVENTS_LOOK_MESSAGES;
     }
 
-    if (want == 0 || !consume_fills(b, &want)) {
+    if (!consume_fills(b, &want)) {
         return;
     }
 
@@ -477,44 +511,51 @@ consume_look(events_binding_t *b)
 }
 
 
-/* how many calls it may begin now */
+/* how many calls it could begin now, if it were alone */
 
 static uint32_t
-consume_free(const events_binding_t *b)
+consume_wants(const events_binding_t *b)
 {
-    uint32_t  n, most;
-    size_t    room, busy;
+    uint32_t  n;
 
     if (b->works >= b->consume.parallel
         || loop_clock_us() / 1000 < b->resume_ms)
     {
-        return 0;      /* a call that ends, or the timer, looks again */
+        return 0;
     }
 
     if (b->refusals) {
         return b->works == 0;      /* one, to see */
     }
 
+    /* a few at a look, so that those who come together get as many each */
+
     n = b->consume.parallel - b->works;
+
+    return n < CONSUME_FEW ? n : CONSUME_FEW;
+}
+
+
+/* how many of those there is room for: the reserve is for who has few */
+
+static uint32_t
+consume_may(const events_binding_t *b, uint32_t n)
+{
+    size_t  busy, room, few;
+
     busy = events_work_count();
     room = busy < EVENTS_CALLS_MAX ? EVENTS_CALLS_MAX - busy : 0;
+    few = b->works < CONSUME_FEW ? CONSUME_FEW - b->works : 0;
 
-    if (b->works < CONSUME_FEW) {
-        most = CONSUME_FEW - b->works;
-
-    } else {
-        most = 0;
+    if (room > CONSUME_RESERVE && room - CONSUME_RESERVE > few) {
+        few = room - CONSUME_RESERVE;
     }
 
-    if (room > CONSUME_RESERVE && room - CONSUME_RESERVE > most) {
-        most = (uint32_t) (room - CONSUME_RESERVE);
+    if (few > room) {
+        few = room;
     }
 
-    if (most > room) {
-        most = (uint32_t) room;
-    }
-
-    return n < most ? n : most;
+    return n < few ? n : (uint32_t) few;
 }
 
 

@@ -261,15 +261,18 @@ def test_names_ids_and_delays_are_checked(events):
 def test_parallel_bounds_calls_and_so_does_max(events):
     e = events({"one": {"consume": ["a parallel=3"], "max": 50},
                 "two": {"consume": ["b"], "max": 5}})
-    e.nginx.answer = lambda r: time.sleep(0.01) or 200
+    held = threading.Event()
+    e.nginx.answer = lambda r: held.wait(60) and 200
     c = e.client()
     for i in range(60):
         c.send("a")
         c.send("b")
+    wait_until(lambda: (e.nginx.running["one"], e.nginx.running["two"])
+               == (3, 5))
+    held.set()
     empty(c, "a")
     empty(c, "b")
-    assert e.nginx.most["one"] == 3
-    assert e.nginx.most["two"] == 5
+    assert (e.nginx.most["one"], e.nginx.most["two"]) == (3, 5)
 
 
 def test_a_long_queue_does_not_starve_a_short_one(events):
@@ -292,6 +295,24 @@ def test_a_long_queue_does_not_starve_a_short_one(events):
     first = min(i for i, name in enumerate(order) if name == "calm")
     assert last - first < 200, (first, last)
     assert e.client().queues()["many"]["ready"] > 10000
+
+
+def test_long_queues_share_the_calls_that_there_are(events):
+    """Three functions that could each take all calls get as many each."""
+
+    names = ("a", "b", "c")
+    e = events({n: {"consume": ["q" + n], "max": 500} for n in names},
+               nginx=False)
+    c = e.client()
+    for name in names:
+        asked = [c.ask(SEND, "q" + name, "m%d" % i, b"", 0, 0)
+                 for i in range(2000)]
+        assert all(c.answer(serial)[0] == OK for serial in asked)
+    e.nginx.answer = lambda r: time.sleep(0.02) or 200
+    e.nginx.start()
+    first = [r.faas_function for r in e.nginx.wait(2400)[:2400]]
+    assert all(first.count(n) > 350 for n in names), [
+        first.count(n) for n in names]
 
 
 def test_a_slow_function_leaves_calls_for_others(events):
