@@ -116,6 +116,21 @@ redis_is_ours(const redis_t *r)
 }
 
 
+int64_t
+redis_deadline(const redis_t *r, int64_t deadline_ms)
+{
+    int64_t  latest;
+
+    if (r->url.timeout_ms == 0) {
+        return deadline_ms;
+    }
+
+    latest = redis_now_ms() + r->url.timeout_ms;
+
+    return deadline_ms < latest ? deadline_ms : latest;
+}
+
+
 void
 redis_say(redis_t *r, const char *format, ...)
 {

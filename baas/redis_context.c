@@ -51,6 +51,7 @@ redis_context(redis_t *r, faas_bytes_t key, int64_t deadline_ms, int *code)
         return NULL;
     }
 
+    deadline_ms = redis_deadline(r, deadline_ms);
     *code = redis_locate(r, key, deadline_ms, &node);
 
     if (*code != FAAS_OK) {

@@ -114,6 +114,10 @@ struct redis_s {
 /* -- redis.c --------------------------------------------------------------- */
 
 int redis_is_ours(const redis_t *r);
+
+/* the deadline, or the URL's timeout from now on, whichever is first */
+int64_t redis_deadline(const redis_t *r, int64_t deadline_ms);
+
 void redis_forget_answers(redis_t *r);
 void redis_say(redis_t *r, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

@@ -71,7 +71,6 @@ int
 redis_run(redis_t *r, faas_bytes_t key, unsigned flags, int64_t deadline_ms)
 {
     int          rc;
-    int64_t      latest;
     redis_run_t  run;
 
     if (!redis_is_ours(r)) {
@@ -89,15 +88,10 @@ redis_run(redis_t *r, faas_bytes_t key, unsigned flags, int64_t deadline_ms)
         return FAAS_OK;
     }
 
-    if (r->url.timeout_ms) {
-        latest = redis_now_ms() + r->url.timeout_ms;
-        deadline_ms = deadline_ms < latest ? deadline_ms : latest;
-    }
-
     memset(&run, 0, sizeof(redis_run_t));
     run.key = key;
     run.flags = flags;
-    run.deadline_ms = deadline_ms;
+    run.deadline_ms = redis_deadline(r, deadline_ms);
 
     for ( ;; ) {
         rc = redis_attempt(r, &run);

@@ -76,6 +76,26 @@ index_size(void)
 }
 
 
+/* its keys, found without the index */
+static int
+keys_of_space(void)
+{
+    int            n;
+    redisReply    *reply;
+    redisContext  *c;
+
+    c = server_connect(&server);
+    assert_non_null(c);
+    reply = redisCommand(c, "KEYS faas:{%s}:k:*", test_space_name);
+    assert_non_null(reply);
+    n = (int) reply->elements;
+    freeReplyObject(reply);
+    redisFree(c);
+
+    return n;
+}
+
+
 /* -- the layout ------------------------------------------------------------ */
 
 static void
@@ -567,6 +587,114 @@ test_keys_of_others_are_denied(void **state)
 }
 
 
+/* connections are killed all the time: what was acknowledged is there, and no
+   more than that and what was not known */
+static void
+test_acknowledged_is_done_while_connections_are_killed(void **state)
+{
+    int               rc, i, ok, unknown, status;
+    kv_t             *kv = test_open();
+    pid_t             pid;
+    int64_t           sum;
+    redisContext     *c;
+    faas_kv_entry_t   entry;
+
+    (void) state;
+
+    pid = fork();
+
+    if (pid == 0) {
+        c = server_connect(&server);
+
+        for ( ;; ) {
+            freeReplyObject(redisCommand(c, "CLIENT KILL USER fn"));
+            server_pause();
+        }
+    }
+
+    ok = 0;
+    unknown = 0;
+
+    for (i = 0; i < 3000; i++) {
+        rc = kv_incr(kv, SCOPE, B("n"), 1, NULL);
+        assert_true(rc == FAAS_OK || rc == FAAS_ETIMEDOUT
+                    || rc == FAAS_EUNAVAILABLE);
+        ok += rc == FAAS_OK;
+        unknown += rc == FAAS_ETIMEDOUT;
+
+        rc = kv_get(kv, SCOPE, B("n"), &entry);
+        assert_true(rc == FAAS_OK || rc == FAAS_EUNAVAILABLE
+                    || (rc == FAAS_ENOTFOUND && ok == 0));
+    }
+
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+
+    do {
+        server_pause();
+        rc = kv_get(kv, SCOPE, B("n"), &entry);
+    } while (rc == FAAS_EUNAVAILABLE);
+
+    assert_int_equal(rc, FAAS_OK);
+    assert_int_equal(kv_number(entry.value.data, entry.value.size, &sum),
+                     FAAS_OK);
+    assert_true(ok > 0);
+    assert_in_range(sum, ok, ok + unknown);
+
+    kv_close(kv);
+}
+
+
+/* wherever a writer is killed: each key has value, version and index entry */
+static void
+test_a_killed_writer_leaves_nothing_half_written(void **state)
+{
+    int             i, k, status, gate[2];
+    char            key[32], *value;
+    kv_t           *kv = test_open();
+    pid_t           pid;
+    test_scan_t     scan;
+    struct timespec pause = { 0, 0 };
+
+    (void) state;
+
+    value = test_alloc(NULL, FAAS_KV_VALUE_MAX);
+
+    for (i = 0; i < 40; i++) {
+        assert_int_equal(pipe(gate), 0);
+        pid = fork();
+
+        if (pid == 0) {
+            kv = kv_open(test_space_name);
+
+            for (k = 0; ; k++) {
+                snprintf(key, sizeof(key), "k%d-%d", i, k % 3);
+                (void) kv_set(kv, SCOPE, faas_text(key),
+                              test_bytes(value, FAAS_KV_VALUE_MAX / 4), 0,
+                              KV_ANY, NULL);
+                (void) !write(gate[1], "", 1);
+            }
+        }
+
+        assert_int_equal(read(gate[0], key, 1), 1);
+        pause.tv_nsec = i * 50000;
+        (void) nanosleep(&pause, NULL);
+        assert_int_equal(kill(pid, SIGKILL), 0);
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        (void) close(gate[0]);
+        (void) close(gate[1]);
+    }
+
+    memset(&scan, 0, sizeof(scan));
+    assert_int_equal(kv_scan(kv, SCOPE, NONE, NONE, 1000, test_scan_each,
+                             &scan), FAAS_OK);
+    assert_int_equal(scan.count, index_size());
+    assert_int_equal(scan.count, keys_of_space());
+
+    kv_close(kv);
+}
+
+
 static void
 test_a_fork_is_refused(void **state)
 {
@@ -617,6 +745,8 @@ main(void)
         KV_TEST(test_a_server_that_sleeps_is_not_waited_for),
         KV_TEST(test_a_wrong_password_is_denied),
         KV_TEST(test_keys_of_others_are_denied),
+        KV_TEST(test_acknowledged_is_done_while_connections_are_killed),
+        KV_TEST(test_a_killed_writer_leaves_nothing_half_written),
         KV_TEST(test_a_fork_is_refused),
         KV_TEST(test_stopped_and_started_again)
     };
