@@ -331,7 +331,7 @@ baas_space_open(baas_t *b, const char *name, int *code)
 
     space = calloc(1, sizeof(baas_space_t) + strlen(name) + 1);
     if (space == NULL) {
-        *code = FAAS_ERROR;
+        *code = FAAS_EFULL;
         return NULL;
     }
 
@@ -382,7 +382,7 @@ baas_space_fill(baas_t *b, baas_space_t *space, const baas_share_t *share)
     space->kv = kv_redis_create(redis, name);
 
     if (space->kv == NULL) {
-        return FAAS_ERROR;
+        return FAAS_EFULL;
     }
 
     space->kv->readonly = share && !share->write;
@@ -509,7 +509,7 @@ baas_database_open(baas_t *b, const char *name, int *code)
 
     d = calloc(1, sizeof(baas_database_t) + strlen(name) + 1);
     if (d == NULL) {
-        *code = FAAS_ERROR;
+        *code = FAAS_EFULL;
         return NULL;
     }
 
@@ -644,7 +644,7 @@ baas_call(baas_t *b, const char *function, const faas_call_t *call,
         b->call = call_create(path, b->conf.function, b->conf.token);
 
         if (b->call == NULL) {
-            return FAAS_ERROR;
+            return FAAS_EFULL;
         }
     }
 

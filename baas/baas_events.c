@@ -100,7 +100,7 @@ baas_say(baas_t *b, uint32_t operation, const char *to, const void *data,
     payload.size = w.size;
 
     if (w.failed) {
-        rc = FAAS_ERROR;
+        rc = FAAS_EFULL;
 
     } else if (b->once) {
         d = baas_own(b, &rc);
@@ -146,7 +146,7 @@ baas_message_id(const char *given, char *id)
     }
 
     if (getrandom(chance, sizeof(chance), 0) != sizeof(chance)) {
-        return FAAS_ERROR;
+        return FAAS_EUNAVAILABLE;
     }
 
     (void) clock_gettime(CLOCK_REALTIME, &now);
@@ -227,7 +227,7 @@ baas_client(baas_t *b, int *code)
     }
 
     b->client = client_create(path, b->conf.function, b->conf.token);
-    *code = b->client ? FAAS_OK : FAAS_ERROR;
+    *code = b->client ? FAAS_OK : FAAS_EFULL;
 
     return b->client;
 }

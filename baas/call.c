@@ -217,7 +217,7 @@ call_prepare(call_t *c, call_turn_t *turn, const char *function)
     turn->in = malloc(CALL_BUFFER);
 
     if (turn->head == NULL || turn->in == NULL) {
-        return FAAS_ERROR;
+        return FAAS_EFULL;
     }
 
     request.function = function;
@@ -347,7 +347,7 @@ call_exchange(call_t *c, call_turn_t *turn)
         ready = poll(&pfd, 1, call_timeout(turn->deadline_ms));
 
         if (ready == -1 && errno != EINTR) {
-            return FAAS_ERROR;
+            return FAAS_EUNAVAILABLE;
         }
 
         if (ready == 0 && call_now_ms() >= turn->deadline_ms) {
@@ -519,7 +519,7 @@ call_take_head(call_turn_t *turn)
     }
 
     if (call_keep_headers(turn) != FAAS_OK) {
-        return FAAS_ERROR;
+        return FAAS_EFULL;
     }
 
     /* one more for the zero */
@@ -528,7 +528,7 @@ call_take_head(call_turn_t *turn)
         turn->body = turn->scope->alloc(turn->scope->data,
                                         (size_t) answer->length + 1);
         if (turn->body == NULL) {
-            return FAAS_ERROR;
+            return FAAS_EFULL;
         }
     }
 
@@ -575,7 +575,7 @@ call_take_chunks(call_turn_t *turn)
     }
 
     if (call_reserve(turn, n) != FAAS_OK) {
-        return FAAS_ERROR;
+        return FAAS_EFULL;
     }
 
     memcpy(turn->body + turn->length, turn->in, n);
@@ -666,7 +666,7 @@ call_complete(call_turn_t *turn, faas_answer_t *answer)
         body = turn->scope->alloc(turn->scope->data, turn->length + 1);
 
         if (body == NULL) {
-            return FAAS_ERROR;
+            return FAAS_EFULL;
         }
 
         memcpy(body, turn->body, turn->length);

@@ -27,7 +27,7 @@ void call_destroy(call_t *c);
 /*
  * As baas_call().  FAAS_OK: *answer, in memory from the scope's alloc;
  * FAAS_EINVAL, FAAS_ETOOLARGE, FAAS_ELOOP, FAAS_EDENIED: it did not run;
- * FAAS_ETIMEDOUT, FAAS_EUNAVAILABLE: it may have; FAAS_ERROR: out of memory.
+ * FAAS_ETIMEDOUT, FAAS_EUNAVAILABLE: it may have; FAAS_EFULL: out of memory.
  */
 int call_make(call_t *c, const baas_scope_t *scope, const char *function,
     const faas_call_t *call, faas_answer_t *answer);

@@ -467,7 +467,7 @@ client_receive(client_turn_t *turn)
     for ( ;; ) {
 
         if (client_room(c) != FAAS_OK) {
-            return FAAS_ERROR;
+            return FAAS_EFULL;
         }
 
         got = recv(c->fd, c->in + c->in_length, c->in_size - c->in_length, 0);
@@ -631,7 +631,7 @@ client_answer(client_turn_t *turn, client_question_t *q, int code,
     copy = turn->scope->alloc(turn->scope->data, n);
 
     if (copy == NULL) {
-        q->code = FAAS_ERROR;
+        q->code = FAAS_EFULL;
         return;
     }
 

@@ -38,7 +38,7 @@ typedef struct {
     int                       code;        /* what came back, or
                                               FAAS_EUNAVAILABLE,
                                               FAAS_ETIMEDOUT,
-                                              FAAS_ETOOLARGE, FAAS_ERROR */
+                                              FAAS_ETOOLARGE, FAAS_EFULL */
     faas_bytes_t              answer;      /* from the scope's alloc */
     uint64_t                  serial;
     unsigned                  done:1;      /* code is set */

@@ -95,6 +95,10 @@ body_read_held(faas_request_t *r, void *buf, size_t n)
 
     left = r->body_length - r->body_given;
 
+    if (r->body == NULL || left == 0) {
+        return 0;
+    }
+
     if (n > left) {
         n = left;
     }

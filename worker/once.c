@@ -269,7 +269,7 @@ once_record(faas_request_t *r, faas_bytes_t *record)
     data = arena_alloc(&r->arena, response->headers_size + response->length
                                   + 64);
     if (data == NULL) {
-        return FAAS_ERROR;
+        return FAAS_EFULL;
     }
 
     p = data + sprintf(data, "%d %llu\n", response->status,
@@ -308,7 +308,7 @@ once_replay(faas_request_t *r, faas_bytes_t record)
 
     p = arena_copy(&r->arena, record.data, record.size);
     if (p == NULL) {
-        return FAAS_ERROR;
+        return FAAS_EFULL;
     }
 
     end = p + record.size;

@@ -99,7 +99,7 @@ sdk_baas(faas_request_t *r, int *code)
 
         if (sdk.baas == NULL) {
             faas_log(r, "faas: %s", why);
-            *code = FAAS_ERROR;
+            *code = FAAS_EFULL;
             return NULL;
         }
     }

@@ -274,9 +274,18 @@ FAAS_EXPORT void faas_log(faas_request_t *r, const char *format, ...)
 
 /*
  * What must last is kept here; the operator chooses the engines.  All calls
- * are bounded by the request's deadline and work in a handler only (r is
- * never NULL, not in init or after_fork).  Each returns FAAS_OK or one of the
- * codes above, unless it says otherwise.
+ * are bounded by the request's deadline and work in a handler only: without a
+ * request (in init or after_fork) they are FAAS_EINVAL, in a child that the
+ * function forks FAAS_EUNSUPPORTED.  Each returns FAAS_OK or one of the codes
+ * above, unless it says otherwise; out of memory is FAAS_EFULL.
+ *
+ * With `exactly_once on;` in its faas_function block, what the handler of a
+ * request with an Idempotency-Key, or of an event about one thing, writes to
+ * its own database and key-value space, what it sends, and its answer are one
+ * transaction: a negative result or a status of 500 and above leaves nothing.
+ * Inside of it BEGIN, COMMIT, other databases, shared spaces and Redis are
+ * refused, the answer is at most 8 MiB and goes out at the end, and whatever
+ * writes to the same database waits: keep it short, call nobody who needs it.
  */
 
 /* n bytes, of any value; data may be NULL when size is 0 */
@@ -461,7 +470,8 @@ typedef struct {
     int64_t       sent_ms;     /* since the epoch */
 } faas_message_t;
 
-/* message i of a QUEUE event, from 0; NULL beyond the last */
+/* message i of a QUEUE event, from 0; NULL beyond the last.  They are in the
+   body, and of a batch that is changed when they are taken apart. */
 FAAS_EXPORT const faas_message_t *faas_message(faas_request_t *r, uint32_t i);
 
 /*

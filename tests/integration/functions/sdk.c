@@ -21,6 +21,9 @@
 typedef int (*operation_pt)(faas_request_t *r);
 
 
+/* test_sdk_memory.py's: from the n-th allocation to the m-th there is none */
+__attribute__((weak)) void malloc_fail(long from, long to);
+
 static int  init_codes[16];
 static int  after_fork_code;
 
@@ -651,6 +654,10 @@ handler(faas_request_t *r)
     const char  *op;
 
     op = text(r, "op");
+
+    if (malloc_fail) {
+        malloc_fail(number(r, "from"), number(r, "to"));
+    }
 
     for (i = 0; op && i < sizeof(operations) / sizeof(operations[0]); i++) {
 
