@@ -24,12 +24,13 @@
  * again, and that is FAAS_OK.
  *
  * Codes are those of faas.h; FAAS_ERROR: out of memory, or a fault of ours,
- * which was logged.  An operation takes at most until deadline_ms
- * (CLOCK_MONOTONIC); an engine that is not there answers FAAS_EUNAVAILABLE, or
- * with the code that says why it is not, at once while its back-off lasts.
- * Each is logged when it begins and when it is over.  Names and ids are
- * checked (FAAS_EINVAL), and data of a message or record is at most
- * QUEUE_DATA_MAX (FAAS_ETOOLARGE); what users may send is less.
+ * which was logged.  After FAAS_EUNAVAILABLE and FAAS_ETIMEDOUT a change may
+ * have been made, after all others none was.  An operation takes at most until
+ * deadline_ms (CLOCK_MONOTONIC); an engine that is not there answers
+ * FAAS_EUNAVAILABLE, or with the code that says why it is not, at once while
+ * its back-off lasts.  Each is logged when it begins and when it is over.
+ * Names and ids are checked (FAAS_EINVAL), and data of a message or record is
+ * at most QUEUE_DATA_MAX (FAAS_ETOOLARGE); what users may send is less.
  *
  * Times of messages are wall clock, milliseconds since the epoch; `now_ms` of
  * the caller is what counts as now, except that Redis leases and times to

@@ -16,7 +16,8 @@
  *
  * Each operation is one transaction, begun IMMEDIATE where it writes, so that
  * it never has to give up half way for another node's sake, and synced when
- * it is committed.
+ * it is committed; but for leases: all who could have one end with the power,
+ * and what is sent or settled afterwards syncs them, too.
  *
  * One message is one row of `messages`, and its (queue, state, place) one
  * entry of an index, in which everything that is asked is a seek:
@@ -81,6 +82,7 @@
 typedef enum {
     QS_BEGIN = 0,
     QS_BEGIN_WRITE,
+    QS_BEGIN_LEASE,
     QS_COMMIT,
     QS_ROLLBACK,
     QS_FENCE,
@@ -157,6 +159,7 @@ typedef struct {
     sqlite3_stmt             *statements[QS_STATEMENTS];
     dev_t                     wal_device;
     ino_t                     wal_inode;
+    int                       is_relaxed;  /* commits are not synced now */
 
     /* while it is not */
     int64_t                   again_ms;    /* monotonic: not before */
@@ -216,6 +219,8 @@ int64_t queue_sqlite_clock(void);     /* monotonic, ms */
  * An operation: begin; statements; end.  begin opens the file when it is not
  * open, and is FAAS_OK, or nothing is to be ended.  end commits what came to
  * FAAS_OK, rolls back everything else and returns the code of the whole.
+ * QS_BEGIN: reads; QS_BEGIN_WRITE: is on the disk when it has ended;
+ * QS_BEGIN_LEASE: will be.
  */
 int queue_sqlite_begin(queue_sqlite_t *s, queue_sqlite_sql_e how,
     int64_t deadline_ms);

@@ -322,6 +322,7 @@ queue_sqlite_close_file(queue_sqlite_t *s)
     s->db = NULL;
     s->wal_pages = 0;
     s->wal_inode = 0;
+    s->is_relaxed = 0;
 }
 
 

@@ -207,7 +207,7 @@ queue_sqlite_receive(queue_t *q, const char *queue, int64_t lease_ms,
     nfound = *n < QS_RECEIVE_MAX ? *n : QS_RECEIVE_MAX;
     *n = 0;
 
-    code = queue_sqlite_begin(s, QS_BEGIN_WRITE, deadline_ms);
+    code = queue_sqlite_begin(s, QS_BEGIN_LEASE, deadline_ms);
     if (code != FAAS_OK) {
         return code;
     }

@@ -14,6 +14,7 @@
 #include "queue_sqlite.h"
 
 
+static int queue_sqlite_relax(queue_sqlite_t *s, int is_relaxed);
 static void queue_sqlite_rollback(queue_sqlite_t *s);
 static int queue_sqlite_errno(queue_sqlite_t *s, int rc);
 static int queue_sqlite_is_fatal(int rc);
@@ -51,9 +52,39 @@ queue_sqlite_begin(queue_sqlite_t *s, queue_sqlite_sql_e how,
         return code;
     }
 
-    code = queue_sqlite_run(s, how, "");
+    code = how != QS_BEGIN ? queue_sqlite_relax(s, how == QS_BEGIN_LEASE)
+                           : FAAS_OK;
+
+    if (code == FAAS_OK) {
+        code = queue_sqlite_run(s, how, "");
+    }
 
     return code == FAAS_OK ? FAAS_OK : queue_sqlite_end(s, code);
+}
+
+
+/* SQLite looks at this when it prepares the statement, not when it runs it */
+
+static int
+queue_sqlite_relax(queue_sqlite_t *s, int is_relaxed)
+{
+    int  rc;
+
+    if (s->is_relaxed == is_relaxed) {
+        return FAAS_OK;
+    }
+
+    rc = sqlite3_exec(s->db, is_relaxed ? "PRAGMA synchronous = NORMAL"
+                                        : "PRAGMA synchronous = FULL",
+                      NULL, NULL, NULL);
+
+    if (rc != SQLITE_OK) {
+        return queue_sqlite_failed(s, rc);
+    }
+
+    s->is_relaxed = is_relaxed;
+
+    return FAAS_OK;
 }
 
 

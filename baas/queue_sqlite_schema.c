@@ -98,6 +98,7 @@ static const char  queue_sqlite_tables[] =
 const char *const  queue_sqlite_sql[QS_STATEMENTS] = {
     [QS_BEGIN] = "BEGIN",
     [QS_BEGIN_WRITE] = "BEGIN IMMEDIATE",
+    [QS_BEGIN_LEASE] = "BEGIN IMMEDIATE",
     [QS_COMMIT] = "COMMIT",
     [QS_ROLLBACK] = "ROLLBACK",
 

@@ -231,7 +231,7 @@ queue_sqlite_extend(queue_t *q, const queue_message_t *m, int64_t lease_ms,
         return FAAS_EINVAL;
     }
 
-    code = queue_sqlite_begin(s, QS_BEGIN_WRITE, deadline_ms);
+    code = queue_sqlite_begin(s, QS_BEGIN_LEASE, deadline_ms);
     if (code != FAAS_OK) {
         return code;
     }

@@ -17,6 +17,7 @@
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "log.h"
 #include "queue_node.h"
@@ -97,6 +98,64 @@ memory_setup(void)
     ours.xRealloc = memory_realloc;
     sqlite3_config(SQLITE_CONFIG_MALLOC, &ours);
     sqlite3_config(SQLITE_CONFIG_LOOKASIDE, 0, 0);
+}
+
+
+/* -- writes and syncs that fail: SQLite's, which finds these first --------- */
+
+__attribute__((visibility("default"))) ssize_t
+    pwrite64(int fd, const void *data, size_t n, off_t at);
+__attribute__((visibility("default"))) int fdatasync(int fd);
+
+
+static long      writes_left = -1;      /* -1: all work */
+static long      syncs_left = -1;
+static int       disk_error;            /* how they fail */
+static int       disk_failed;
+static unsigned  writes;
+static unsigned  syncs;
+
+
+static int
+disk_fails(long *left)
+{
+    if (*left == 0) {
+        disk_failed = 1;
+        errno = disk_error;
+        return 1;
+    }
+
+    if (*left > 0) {
+        (*left)--;
+    }
+
+    return 0;
+}
+
+
+ssize_t
+pwrite64(int fd, const void *data, size_t n, off_t at)
+{
+    if (disk_fails(&writes_left)) {
+        return -1;
+    }
+
+    writes++;
+
+    return syscall(SYS_pwrite64, fd, data, n, at);
+}
+
+
+int
+fdatasync(int fd)
+{
+    if (disk_fails(&syncs_left)) {
+        return -1;
+    }
+
+    syncs++;
+
+    return (int) syscall(SYS_fdatasync, fd);
 }
 
 
@@ -763,11 +822,17 @@ build(queue_message_t *m, uint64_t fence, void *data)
 static void
 plausible(int code)
 {
-    if (code != FAAS_OK && code != FAAS_ERROR && code != FAAS_ECONFLICT
-        && code != FAAS_ENOTFOUND)
-    {
-        fail_msg("code %d when memory is short", code);
+    if (code == FAAS_OK || code == FAAS_ECONFLICT || code == FAAS_ENOTFOUND) {
+        return;
     }
+
+    if (disk_error == 0 ? code == FAAS_ERROR
+                        : code == FAAS_EUNAVAILABLE || code == FAAS_EFULL)
+    {
+        return;
+    }
+
+    fail_msg("code %d when memory is short or the disk fails", code);
 }
 
 
@@ -977,6 +1042,159 @@ test_memory_that_runs_out_for_a_while(void **state)
 }
 
 
+/* -- the disk -------------------------------------------------------------- */
+
+/* from the n-th write on nothing can be written; what was refused as full is
+   not there, what failed otherwise may be */
+
+static void
+disk_that_fails(long *left, int error)
+{
+    long       n;
+    queue_t   *q;
+    outcome_t  o;
+
+    for (n = 0; ; n++) {
+        queue_fresh();
+        q = node("a");
+        tick(q);
+
+        disk_failed = 0;
+        disk_error = error;
+        *left = n;
+        everything(q, &o);
+        *left = -1;
+        disk_error = 0;
+
+        /* another node need not wait until this one tries again */
+        leave(q);
+        q = node("b");
+        assert_true(works(q, "afterwards"));
+
+        if (error == ENOSPC) {
+            assert_int_equal(stats(q, "q").dead, o.dead);
+            assert_true(stats(q, "@fn").ready
+                        == (uint64_t) (o.fired + o.submitted));
+
+        } else {
+            assert_true(stats(q, "q").dead >= (uint64_t) o.dead);
+            assert_true(stats(q, "@fn").ready
+                        >= (uint64_t) (o.fired + o.submitted));
+        }
+
+        leave(q);
+        queue_gone();
+
+        if (!disk_failed) {
+            break;
+        }
+    }
+
+    assert_true(n > 5);
+    assert_true(o.sent[1] && o.done && o.dead && o.fired && o.submitted);
+}
+
+
+static void
+test_a_write_that_fails(void **state)
+{
+    (void) state;
+
+    disk_that_fails(&writes_left, EIO);
+}
+
+
+static void
+test_a_write_without_room(void **state)
+{
+    (void) state;
+
+    disk_that_fails(&writes_left, ENOSPC);
+}
+
+
+static void
+test_a_sync_that_fails(void **state)
+{
+    (void) state;
+
+    disk_that_fails(&syncs_left, EIO);
+}
+
+
+/* leases need not be */
+
+static void
+test_what_is_acknowledged_is_synced(void **state)
+{
+    char             id[QUEUE_CALL_ID_SIZE];
+    queue_t         *q;
+    uint64_t         fence, n;
+    unsigned         before, written;
+    queue_call_t     c;
+    queue_timer_t    t;
+    queue_message_t  m, one;
+
+    static char           text[] = "data";
+    static const uint8_t  hash[32];
+
+#define SYNCED(count, what)                                                   \
+    do {                                                                      \
+        before = syncs;                                                       \
+        what;                                                                 \
+        assert_int_equal(syncs - before, count);                              \
+    } while (0)
+
+    (void) state;
+
+    q = node("a");
+    tick(q);
+    tick(q);
+    send_text(q, "q", "0", "x");
+
+    SYNCED(1, send_text(q, "q", "1", "x"));
+    SYNCED(0, assert_int_equal(receive(q, "q", &m, 1, TEST_LEASE), 1));
+    SYNCED(0, assert_int_equal(q->engine->extend(q, &m, TEST_LEASE, NOW,
+                                                 DEADLINE),
+                               FAAS_OK));
+    SYNCED(1, assert_int_equal(settle(q, &m, QUEUE_DONE, 0), FAAS_OK));
+    SYNCED(0, assert_int_equal(receive(q, "q", &m, 1, TEST_LEASE), 1));
+    SYNCED(1, send_numbered(q, "q", 0, 200));
+    SYNCED(1, assert_int_equal(settle(q, &m, QUEUE_DEAD, 0), FAAS_OK));
+    SYNCED(1, assert_int_equal(q->engine->dead_retry(q, "q", NULL, &n, NOW,
+                                                     DEADLINE),
+                               FAAS_OK));
+
+    t = (queue_timer_t) { .key = "fn/t", .spec = "s", .due_ms = 1000 };
+    SYNCED(1, assert_int_equal(q->engine->timer_set(q, &t, DEADLINE),
+                               FAAS_OK));
+    one = message("@fn", "t:1000", NULL, 0);
+    SYNCED(1, assert_int_equal(q->engine->timer_fire(q, &t, 2000, &one, build,
+                                                     text, &fence, NOW,
+                                                     DEADLINE),
+                               FAAS_OK));
+
+    memset(&c, 0, sizeof(c));
+    c.id = "fn.1";
+    c.idempotency = "";
+    c.hash = hash;
+    c.expires_ms = NOW + TEST_LEASE;
+    one = message("@fn", "1", "call", 4);
+    SYNCED(1, assert_int_equal(q->engine->call_submit(q, &c, &one, id, NOW,
+                                                      DEADLINE),
+                               FAAS_OK));
+    SYNCED(1, assert_int_equal(q->engine->call_put(q, &c, ~0u, NOW, DEADLINE),
+                               FAAS_OK));
+
+    /* and looking for nothing writes nothing */
+
+    written = writes;
+    SYNCED(0, assert_int_equal(receive(q, "none", &m, 1, TEST_LEASE), 0));
+    SYNCED(0, (void) stats(q, "q"));
+    assert_int_equal(writes, written);
+}
+
+
 #define FAULT_TEST(name)  cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -997,6 +1215,10 @@ main(void)
         FAULT_TEST(test_a_file_that_is_replaced),
         FAULT_TEST(test_memory_that_runs_out),
         FAULT_TEST(test_memory_that_runs_out_for_a_while),
+        FAULT_TEST(test_a_write_that_fails),
+        FAULT_TEST(test_a_write_without_room),
+        FAULT_TEST(test_a_sync_that_fails),
+        FAULT_TEST(test_what_is_acknowledged_is_synced),
     };
 
     memory_setup();
