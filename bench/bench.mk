@@ -28,3 +28,18 @@ bench:
 	@BENCH_SECONDS="$(BENCH_SECONDS)" BENCH_ROUNDS="$(BENCH_ROUNDS)" \
 	    BENCH_ONLY="$(BENCH_ONLY)" FAAS_BUILD=$(BUILD) \
 	    /usr/bin/python3 bench/bench.py </dev/null
+
+
+# A queue engine beside plain SQLite; `make bench-queue QUEUE_ARGS="-b 1000000"`
+QUEUE_ARGS =
+
+$(BUILD)/bench/queue: $(call objects,bench/queue.c \
+                          $(filter-out baas/events%.c,$(EVENTS)))
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS_) $(LDFLAGS) -o $@ $^ -lsqlite3 -lhiredis -lcrypto \
+	    -ldl
+
+.PHONY: bench-queue
+bench-queue: $(BUILD)/bench/queue
+	@$(BUILD)/bench/queue $(QUEUE_ARGS)

@@ -12,6 +12,7 @@
 
 
 #include <errno.h>
+#include <ftw.h>
 #include <inttypes.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -39,6 +40,8 @@ typedef struct {
 } bench_t;
 
 
+static int bench_remove(const char *path, const struct stat *st, int flag,
+    struct FTW *ftw);
 static void bench_backlog(bench_t *b, uint64_t n);
 static void bench_send(bench_t *b, size_t group);
 static void bench_raw(bench_t *b, size_t group);
@@ -104,8 +107,6 @@ main(int argc, char *argv[])
         if (directory == NULL) {
             bench_die("mkdtemp", errno);
         }
-
-        fprintf(stderr, "in %s\n", directory);
     }
 
     engine = queue_engine(url);
@@ -134,7 +135,23 @@ main(int argc, char *argv[])
     engine->close(b.queue);
     sqlite3_close(b.raw);
 
+    if (directory == made) {
+        (void) nftw(made, bench_remove, 16, FTW_DEPTH|FTW_PHYS);
+    }
+
     return 0;
+}
+
+
+static int
+bench_remove(const char *path, const struct stat *st, int flag,
+    struct FTW *ftw)
+{
+    (void) st;
+    (void) flag;
+    (void) ftw;
+
+    return remove(path);
 }
 
 
