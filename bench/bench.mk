@@ -43,3 +43,20 @@ $(BUILD)/bench/queue: $(call objects,bench/queue.c \
 .PHONY: bench-queue
 bench-queue: $(BUILD)/bench/queue
 	@$(BUILD)/bench/queue $(QUEUE_ARGS)
+
+
+# backend services, beside the raw engines: about two minutes
+PACKAGES_BENCH_SERVICES := $(PACKAGES) python3 redis-server
+
+$(BUILD)/bench/services.so: bench/services.c worker/include/faas.h
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(OPTIMIZE) $(WARNINGS) -shared \
+	    -fPIC -fvisibility=hidden -Iworker/include -o $@ $<
+
+.PHONY: bench-services
+bench-services:
+	@sh conf/deps.sh $(PACKAGES_BENCH_SERVICES)
+	@$(MAKE) --no-print-directory -j$(JOBS) all $(BUILD)/bench/services.so
+	@BENCH_ROUNDS="$(BENCH_ROUNDS)" FAAS_BUILD=$(BUILD) \
+	    /usr/bin/python3 bench/services.py </dev/null
