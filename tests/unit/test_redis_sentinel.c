@@ -228,13 +228,26 @@ start(void)
 static void
 test_the_master_is_found(void **state)
 {
-    kv_t     *kv = test_open();
-    redis_t  *r;
+    kv_t          *kv = test_open();
+    redis_t       *r;
+    redisReply    *reply;
+    redisContext  *c;
 
     (void) state;
 
+    assert_int_equal(server_tell(&node[0], "CONFIG RESETSTAT"), 0);
     assert_int_equal(test_put(kv, B("k"), B("v")), FAAS_OK);
     test_is(kv, B("k"), B("v"));
+
+    /* and it was asked itself, once */
+
+    c = server_connect(&node[0]);
+    assert_non_null(c);
+    reply = redisCommand(c, "INFO commandstats");
+    assert_non_null(reply);
+    assert_non_null(strstr(reply->str, "cmdstat_role:calls=1,"));
+    freeReplyObject(reply);
+    redisFree(c);
 
     /* the sentinel that answered is asked first from then on */
 
