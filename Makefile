@@ -54,7 +54,8 @@ ZYGOTE     := worker/zygote.c worker/init.c worker/family.c worker/fds.c \
 
 # databases and key-value in them (-lsqlite3); what everything in baas/ that
 # has to do with a function's data is built with
-BAAS_STORE := baas/kv.c baas/kv_sqlite.c baas/process_mark.c baas/database.c \
+BAAS_STORE := baas/kv.c baas/kv_sqlite.c baas/kv_sqlite_scan.c \
+              baas/process_mark.c baas/database.c \
               baas/database_guard.c baas/database_open.c \
               baas/database_once.c baas/database_outbox.c \
               baas/database_purge.c baas/database_migrate.c base/sha256.c

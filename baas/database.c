@@ -196,7 +196,7 @@ database_prepare(database_t *d, const char *sql)
         return c->stmt;
     }
 
-    rc = size > INT32_MAX ? SQLITE_TOOBIG
+    rc = size >= INT32_MAX ? SQLITE_TOOBIG
                           : sqlite3_prepare_v3(d->db, sql, (int) size + 1,
                                                SQLITE_PREPARE_PERSISTENT,
                                                &stmt, NULL);

@@ -431,7 +431,7 @@ database_migrate_fail_sqlite(database_migrating_t *r, int rc)
 
     code = database_error(r->d, rc);
 
-    if (r->at == NULL) {
+    if (r->m == NULL || r->at == NULL) {
         return database_migrate_fail(r, code, "%s",
                                      sqlite3_errmsg(r->d->db));
     }

@@ -32,6 +32,7 @@ typedef struct {
 } database_opening_t;
 
 
+static void database_free(database_t *d);
 static int database_fail(database_opening_t *o, int code, const char *format,
     ...)
     __attribute__((format(printf, 3, 4)));
@@ -105,7 +106,7 @@ database_open(const char *directory, const char *name, unsigned flags,
     *code = rc;
 
     if (rc != FAAS_OK) {
-        database_close(d);
+        database_free(d);
         return NULL;
     }
 
@@ -122,12 +123,17 @@ database_open(const char *directory, const char *name, unsigned flags,
 void
 database_close(database_t *d)
 {
+    if (d != NULL && database_is_ours(d)) {
+        database_free(d);
+    }
+}
+
+
+static void
+database_free(database_t *d)
+{
     size_t         i;
     sqlite3_stmt  *stmt;
-
-    if (d == NULL || !database_is_ours(d)) {
-        return;
-    }
 
     /* also those that the function compiled for itself */
 

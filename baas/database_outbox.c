@@ -235,7 +235,7 @@ database_outbox_add(database_outbox_batch_t *b, sqlite3_stmt *stmt)
 
     room = b->size + size + 1;
 
-    if (room > b->room) {
+    if (b->bytes == NULL || room > b->room) {
         bytes = realloc(b->bytes, room + room / 2);
         if (bytes == NULL) {
             return FAAS_EFULL;

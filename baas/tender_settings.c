@@ -125,6 +125,12 @@ tender_settings_line(tender_settings_t *s, char *line, char *why, size_t size)
     size_t   n, which;
     ssize_t  length;
 
+    /* empty until they are found */
+
+    for (n = 0; n < TENDER_VALUES; n++) {
+        value[n] = line + strlen(line);
+    }
+
     n = 0;
 
     for (p = strchr(line, ' '); p != NULL; p = strchr(p, ' ')) {

@@ -1,5 +1,5 @@
 
-/* objects: baas/kv.c baas/kv_sqlite.c baas/process_mark.c baas/database.c baas/database_guard.c */
+/* objects: baas/kv.c baas/kv_sqlite.c baas/kv_sqlite_scan.c baas/process_mark.c baas/database.c baas/database_guard.c */
 /* objects: baas/database_open.c baas/database_once.c */
 /* libs: -lsqlite3 */
 
@@ -738,7 +738,7 @@ test_full_disk_child(void)
     database_t  *d;
 
     if (unshare(CLONE_NEWNS) == -1
-        || mount(NULL, "/", NULL, MS_REC|MS_PRIVATE, NULL) == -1
+        || mount("none", "/", "none", MS_REC|MS_PRIVATE, NULL) == -1
         || mount("none", test_directory, "tmpfs", 0, "size=2m,mode=0700")
            == -1)
     {
@@ -791,7 +791,7 @@ test_full_disk_child(void)
 
     /* and a file system that is read-only */
 
-    CHECK(mount("none", test_directory, "tmpfs", MS_REMOUNT|MS_RDONLY, NULL)
+    CHECK(mount("none", test_directory, "tmpfs", MS_REMOUNT|MS_RDONLY, "")
           == 0);
     CHECK(test_database_open("c", DATABASE_CREATE, &code) == NULL);
     CHECK(code == FAAS_EREADONLY);

@@ -1,5 +1,5 @@
 
-/* objects: baas/kv.c baas/kv_sqlite.c baas/process_mark.c baas/database.c baas/database_guard.c */
+/* objects: baas/kv.c baas/kv_sqlite.c baas/kv_sqlite_scan.c baas/process_mark.c baas/database.c baas/database_guard.c */
 /* objects: baas/database_open.c baas/database_once.c baas/database_outbox.c baas/database_purge.c */
 /* objects: baas/database_migrate.c base/sha256.c */
 /* libs: -lsqlite3 -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc */

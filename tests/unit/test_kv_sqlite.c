@@ -1,5 +1,5 @@
 
-/* objects: baas/kv.c baas/kv_sqlite.c baas/process_mark.c baas/database.c baas/database_guard.c baas/database_open.c baas/database_once.c */
+/* objects: baas/kv.c baas/kv_sqlite.c baas/kv_sqlite_scan.c baas/process_mark.c baas/database.c baas/database_guard.c baas/database_open.c baas/database_once.c */
 /* libs: -lsqlite3 */
 
 /*

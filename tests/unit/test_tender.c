@@ -1,5 +1,5 @@
 
-/* objects: baas/kv.c baas/kv_sqlite.c baas/process_mark.c baas/database.c baas/database_guard.c */
+/* objects: baas/kv.c baas/kv_sqlite.c baas/kv_sqlite_scan.c baas/process_mark.c baas/database.c baas/database_guard.c */
 /* objects: baas/database_open.c baas/database_once.c baas/database_outbox.c baas/database_purge.c */
 /* objects: baas/tender_place.c baas/tender_file.c baas/tender_policy.c baas/tender_send.c baas/client.c */
 /* objects: baas/wire.c base/loop.c base/log.c */
