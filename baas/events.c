@@ -19,17 +19,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "events_channel.h"
 #include "events_consume.h"
 #include "events_deliver.h"
 #include "events_server.h"
@@ -40,7 +39,6 @@
 #define EVENTS_TICK_MS      1000
 #define EVENTS_GRACE_MS     1000        /* for what is under way at the end */
 #define EVENTS_LOOK_OFTEN   20          /* is it over? */
-#define EVENTS_TEXT_MAX     (64 * 1024 * 1024)
 #define EVENTS_PACKET       512
 
 
@@ -56,9 +54,7 @@ static int events_prepare(void);
 static int events_signals(void);
 static int events_check_fds(void);
 static void events_channel(void *data, uint32_t mask);
-static int events_channel_recv(char *packet, size_t size, int *fd);
 static void events_channel_send(const char *text);
-static events_settings_t *events_read(int fd, char *why, size_t size);
 static void events_take(events_settings_t *s);
 static int events_start(events_settings_t *s, char *why, size_t size);
 static void events_apply(events_settings_t *s);
@@ -326,7 +322,7 @@ events_channel(void *data, uint32_t mask)
         return;
     }
 
-    s = events_read(fd, why, sizeof(why));
+    s = events_channel_settings(fd, why, sizeof(why));
     close(fd);
 
     if (s != NULL) {
@@ -337,55 +333,6 @@ events_channel(void *data, uint32_t mask)
     log_line(LOG_ERROR, 0, "settings of events are refused: %s", why);
     (void) snprintf(packet, sizeof(packet), "error %s", why);
     events_channel_send(packet);
-}
-
-
-/* 1: a packet, zero-terminated, and its descriptor or -1; 0: none; -1: the
-   end */
-
-static int
-events_channel_recv(char *packet, size_t size, int *fd)
-{
-    ssize_t          n;
-    struct iovec     iov;
-    struct msghdr    msg;
-    struct cmsghdr  *cmsg;
-
-    union {
-        struct cmsghdr        head;
-        char                  data[CMSG_SPACE(sizeof(int))];
-    } ancillary;
-
-    *fd = -1;
-    iov.iov_base = packet;
-    iov.iov_len = size - 1;
-
-    memset(&msg, 0, sizeof(msg));
-    msg.msg_iov = &iov;
-    msg.msg_iovlen = 1;
-    msg.msg_control = &ancillary;
-    msg.msg_controllen = sizeof(ancillary);
-
-    n = recvmsg(EVENTS_FD_CHANNEL, &msg, MSG_CMSG_CLOEXEC|MSG_DONTWAIT);
-
-    if (n == -1) {
-        return errno == EAGAIN || errno == EINTR ? 0 : -1;
-    }
-
-    for (cmsg = CMSG_FIRSTHDR(&msg); cmsg; cmsg = CMSG_NXTHDR(&msg, cmsg)) {
-
-        if (cmsg->cmsg_level == SOL_SOCKET && cmsg->cmsg_type == SCM_RIGHTS) {
-            memcpy(fd, CMSG_DATA(cmsg), sizeof(int));
-        }
-    }
-
-    if (n == 0) {
-        return -1;
-    }
-
-    packet[n] = '\0';
-
-    return 1;
 }
 
 
@@ -400,35 +347,6 @@ events_channel_send(const char *text)
         log_line(LOG_ERROR, errno, "the supervisor cannot be told \"%s\"",
                  text);
     }
-}
-
-
-static events_settings_t *
-events_read(int fd, char *why, size_t size)
-{
-    void               *text;
-    struct stat         st;
-    events_settings_t  *s;
-
-    if (fstat(fd, &st) == -1 || st.st_size <= 0
-        || st.st_size > EVENTS_TEXT_MAX)
-    {
-        (void) snprintf(why, size, "the text is of no size");
-        return NULL;
-    }
-
-    text = mmap(NULL, (size_t) st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-
-    if (text == MAP_FAILED) {
-        (void) snprintf(why, size, "the text cannot be mapped: %s",
-                        strerror(errno));
-        return NULL;
-    }
-
-    s = events_settings_parse(text, (size_t) st.st_size, why, size);
-    munmap(text, (size_t) st.st_size);
-
-    return s;
 }
 
 

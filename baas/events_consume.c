@@ -31,7 +31,6 @@
 #define CONSUME_STATS_MS  10000   /* between questions for due times in an
                                      empty queue */
 #define CONSUME_DOWN_MS   500     /* between looks while the engine is down */
-#define CONSUME_MARGIN_MS 5000    /* nginx answers in its budgets and this */
 #define CONSUME_FEW       8
 #define CONSUME_RESERVE   (EVENTS_CALLS_MAX / 4)
 
@@ -40,10 +39,6 @@
 
 
 static void consume_ask(void);
-static size_t consume_bindings(events_binding_t ***bindings);
-static events_binding_t *consume_binding(const events_function_t *f,
-    const faas_consume_t *consume);
-static int consume_compare(const void *one, const void *two);
 static void consume_adopt(events_binding_t *old, events_binding_t *b);
 static void consume_retire(events_binding_t *b);
 static size_t consume_first(const char *queue);
@@ -94,13 +89,13 @@ events_consume_settings(void)
 
     old = consume.bindings;
     nold = consume.n;
-    n = consume_bindings(&bindings);
+    n = events_bindings(&bindings, consume_timer);
 
     /* both are sorted */
 
     for (i = 0, j = 0; i < n || j < nold; /* void */ ) {
         order = i == n ? 1 : j == nold ? -1
-                : consume_compare(&bindings[i], &old[j]);
+                : events_binding_compare(&bindings[i], &old[j]);
 
         if (order == 0) {
             consume_adopt(old[j], bindings[i]);
@@ -194,95 +189,6 @@ size_t
 events_consume_busy(void)
 {
     return events_work_count();
-}
-
-
-/* the bindings that the settings ask for, sorted */
-
-static size_t
-consume_bindings(events_binding_t ***bindings)
-{
-    size_t                    i, j, n;
-    const events_function_t  *f;
-
-    n = 0;
-
-    for (i = 0; i < events.settings->nfunctions; i++) {
-        n += 1 + events.settings->functions[i].nconsumes;
-    }
-
-    *bindings = loop_alloc((n ? n : 1) * sizeof(events_binding_t *));
-    n = 0;
-
-    for (i = 0; i < events.settings->nfunctions; i++) {
-        f = &events.settings->functions[i];
-        (*bindings)[n++] = consume_binding(f, NULL);
-
-        for (j = 0; j < f->nconsumes; j++) {
-            (*bindings)[n++] = consume_binding(f, &f->consumes[j]);
-        }
-    }
-
-    if (n) {
-        qsort(*bindings, n, sizeof(events_binding_t *), consume_compare);
-    }
-
-    return n;
-}
-
-
-static events_binding_t *
-consume_binding(const events_function_t *f, const faas_consume_t *conf)
-{
-    events_binding_t  *b;
-
-    b = loop_alloc(sizeof(*b));
-    memcpy(b->function, f->name, sizeof(b->function));
-
-    if (conf != NULL) {
-        b->consume = *conf;
-        memcpy(b->queue, conf->queue, sizeof(conf->queue));
-
-    } else {
-        b->own = 1;
-        b->consume.batch = 1;
-        b->queue[0] = '@';
-        memcpy(b->queue + 1, f->name, sizeof(f->name));
-    }
-
-    if (b->consume.parallel == 0) {
-        b->consume.parallel = f->max;
-    }
-
-    if (b->consume.parallel > EVENTS_CALLS_MAX) {
-        b->consume.parallel = EVENTS_CALLS_MAX;
-    }
-
-    b->call_ms = f->timeout_ms + f->queue_timeout_ms + CONSUME_MARGIN_MS;
-    b->lease_ms = b->consume.lease_ms;
-
-    if (b->lease_ms == 0) {
-        b->lease_ms = b->call_ms + CONSUME_MARGIN_MS;
-    }
-
-    b->timer.handler = consume_timer;
-    b->timer.data = b;
-
-    return b;
-}
-
-
-static int
-consume_compare(const void *one, const void *two)
-{
-    int                      order;
-    const events_binding_t  *a, *b;
-
-    a = *(events_binding_t *const *) one;
-    b = *(events_binding_t *const *) two;
-    order = strcmp(a->queue, b->queue);
-
-    return order ? order : strcmp(a->function, b->function);
 }
 
 
@@ -572,7 +478,7 @@ consume_fills(events_binding_t *b, size_t *n)
 
     batch = b->consume.batch;
 
-    if (b->consume.wait_ms == 0 || batch == 1) {
+    if (b->consume.wait_ms == 0 || batch <= 1) {
         return 1;
     }
 
@@ -660,7 +566,7 @@ consume_poll_ms(void)
 
     /* not all in the same millisecond */
 
-    return ms - ms / 8 + (int64_t) (events_random() % (uint64_t) (ms / 4));
+    return ms - ms / 8 + (int64_t) (events_random() % (uint64_t) (ms / 4 + 1));
 }
 
 

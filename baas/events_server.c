@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "events.h"
+#include "events_buffer.h"
 #include "events_server.h"
 #include "log.h"
 #include "loop.h"
@@ -21,7 +22,6 @@
 #define SERVER_SEND_SIZE    (2 * FAAS_MESSAGE_MAX)
 #define SERVER_BACKLOG      (256 * 1024)      /* then it is not read */
 #define SERVER_OWED         4096              /* likewise */
-#define SERVER_BYTES        (256 * 1024 * 1024)   /* in all buffers */
 
 
 typedef enum {
@@ -31,23 +31,13 @@ typedef enum {
 } server_peer_e;
 
 
-/* bytes from `start` to `end` */
-
-typedef struct {
-    char                     *data;
-    size_t                    start;
-    size_t                    end;
-    size_t                    room;
-} server_buffer_t;
-
-
 struct events_connection_s {
     loop_event_t              event;
     server_peer_e             peer;
     char                      function[FAAS_NAME_SIZE];
-    server_buffer_t           in;          /* the beginning of a frame, and
+    events_buffer_t           in;          /* the beginning of a frame, and
                                               what was not looked at yet */
-    server_buffer_t           out;
+    events_buffer_t           out;
     int                       owed;        /* answers to come */
     int                       ending;      /* closed when `out` is empty */
     uint32_t                  mask;
@@ -66,7 +56,7 @@ static server_peer_e server_peer(int fd);
 static void server_drop_stranger(void);
 static void connection_event(void *data, uint32_t mask);
 static void connection_read(events_connection_t *c);
-static int connection_parse(events_connection_t *c, server_buffer_t *b);
+static int connection_parse(events_connection_t *c, events_buffer_t *b);
 static int connection_frame(events_connection_t *c, const wire_head_t *head,
     faas_bytes_t payload);
 static size_t connection_limit(const events_connection_t *c);
@@ -79,8 +69,6 @@ static int connection_write(events_connection_t *c);
 static void connection_poll(events_connection_t *c);
 static void connection_late(void *data);
 static void connection_close(events_connection_t *c);
-static int server_append(server_buffer_t *b, const void *p, size_t n);
-static void server_release(server_buffer_t *b);
 
 
 static struct {
@@ -90,7 +78,6 @@ static struct {
     events_connection_t       all;         /* a head: next, prev */
     size_t                    n;
     size_t                    strangers;
-    size_t                    bytes;       /* of all buffers */
     int                       stopped;
     uint64_t                  warn_ms;     /* of strangers: not before */
     char                      scratch[SERVER_READ];
@@ -165,9 +152,10 @@ events_connection_answer(events_connection_t *c, uint32_t operation,
     head.code = code;
     head.length = fields && code == FAAS_OK ? (uint32_t) fields->size : 0;
 
-    if (server_append(&c->out, &head, sizeof(head)) != FAAS_OK
+    if (events_buffer_append(&c->out, &head, sizeof(head)) != FAAS_OK
         || (head.length
-            && server_append(&c->out, fields->data, head.length) != FAAS_OK))
+            && events_buffer_append(&c->out, fields->data, head.length)
+               != FAAS_OK))
     {
         /* half an answer is none */
         c->ending = 1;
@@ -336,7 +324,7 @@ static void
 connection_read(events_connection_t *c)
 {
     ssize_t          n;
-    server_buffer_t  fresh;
+    events_buffer_t  fresh;
 
     n = recv(c->event.fd, server.scratch, sizeof(server.scratch), 0);
 
@@ -358,7 +346,7 @@ connection_read(events_connection_t *c)
 
     if (c->in.end > c->in.start) {
 
-        if (server_append(&c->in, server.scratch, (size_t) n) != FAAS_OK
+        if (events_buffer_append(&c->in, server.scratch, (size_t) n) != FAAS_OK
             || connection_parse(c, &c->in) != FAAS_OK)
         {
             connection_close(c);
@@ -366,7 +354,7 @@ connection_read(events_connection_t *c)
         }
 
         if (c->in.start == c->in.end) {
-            server_release(&c->in);
+            events_buffer_release(&c->in);
         }
 
     } else {
@@ -375,7 +363,7 @@ connection_read(events_connection_t *c)
         fresh.end = (size_t) n;
 
         if (connection_parse(c, &fresh) != FAAS_OK
-            || server_append(&c->in, fresh.data + fresh.start,
+            || events_buffer_append(&c->in, fresh.data + fresh.start,
                              fresh.end - fresh.start)
                != FAAS_OK)
         {
@@ -391,7 +379,7 @@ connection_read(events_connection_t *c)
 /* all frames that are whole, as long as answers are taken */
 
 static int
-connection_parse(events_connection_t *c, server_buffer_t *b)
+connection_parse(events_connection_t *c, events_buffer_t *b)
 {
     size_t        n;
     wire_head_t   head;
@@ -567,7 +555,7 @@ connection_turn(void *data)
         }
 
         if (c->in.start == c->in.end) {
-            server_release(&c->in);
+            events_buffer_release(&c->in);
         }
     }
 
@@ -581,7 +569,7 @@ static int
 connection_write(events_connection_t *c)
 {
     ssize_t           n;
-    server_buffer_t  *b;
+    events_buffer_t  *b;
 
     b = &c->out;
 
@@ -613,7 +601,7 @@ connection_write(events_connection_t *c)
         }
     }
 
-    server_release(b);
+    events_buffer_release(b);
 
     return c->ending && c->owed == 0 ? FAAS_ERROR : FAAS_OK;
 }
@@ -665,65 +653,7 @@ connection_close(events_connection_t *c)
 
     loop_disarm(&c->timer);
     loop_withdraw(&c->job);
-    server_release(&c->in);
-    server_release(&c->out);
+    events_buffer_release(&c->in);
+    events_buffer_release(&c->out);
     free(c);
-}
-
-
-static int
-server_append(server_buffer_t *b, const void *p, size_t n)
-{
-    char    *data;
-    size_t   used, room;
-
-    if (n == 0) {
-        return FAAS_OK;
-    }
-
-    used = b->end - b->start;
-
-    if (b->end + n > b->room) {
-
-        if (b->start) {
-            memmove(b->data, b->data + b->start, used);
-            b->start = 0;
-            b->end = used;
-        }
-
-        if (used + n > b->room) {
-            room = used + n + (used + n) / 2;
-
-            if (server.bytes + room - b->room > SERVER_BYTES) {
-                log_line(LOG_WARN, 0, "connections to baas.sock take too "
-                         "much memory, one is closed");
-                return FAAS_ERROR;
-            }
-
-            data = realloc(b->data, room);
-            if (data == NULL) {
-                return FAAS_ERROR;
-            }
-
-            server.bytes += room - b->room;
-            b->data = data;
-            b->room = room;
-        }
-    }
-
-    memcpy(b->data + b->end, p, n);
-    b->end += n;
-
-    return FAAS_OK;
-}
-
-
-/* an idle connection has no buffers */
-
-static void
-server_release(server_buffer_t *b)
-{
-    server.bytes -= b->room;
-    free(b->data);
-    memset(b, 0, sizeof(*b));
 }

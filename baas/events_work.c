@@ -587,7 +587,7 @@ work_settle_some(int64_t deadline_ms)
     left = 0;
     s = settlements;
 
-    for (w = list; n; w = next) {
+    for (w = list; n && w != NULL; w = next) {
         next = w->settling;
         some = w->n;
 

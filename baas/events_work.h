@@ -47,6 +47,15 @@ struct events_binding_s {
 };
 
 
+/* those that the settings ask for, in order, their number; all are the
+   caller's, to be freed by free() */
+size_t events_bindings(events_binding_t ***bindings,
+    void (*timer)(void *data));
+
+/* by queue, then function, of pointers to them: for qsort() */
+int events_binding_compare(const void *one, const void *two);
+
+
 /* What one receive returned: the works made of it share its memory. */
 
 typedef struct {

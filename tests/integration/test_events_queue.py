@@ -217,8 +217,8 @@ def test_a_function_that_cannot_be_called_is_asked_by_one_message(events):
 def test_a_delayed_message_comes_when_it_is_due(events):
     e = events({"work": {"consume": ["orders"]}})
     c = e.client()
-    c.send("orders", b"later", delay_ms=700)
     at = time.monotonic()
+    c.send("orders", b"later", delay_ms=700)
     c.send("orders", b"now")
     now, later = e.nginx.wait(2)[:2]
     assert (now.body, later.body) == (b"now", b"later")
