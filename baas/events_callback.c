@@ -186,7 +186,11 @@ events_callback_sign(const events_callback_t *c, int64_t unix_s,
     sha256_init(&sha);
     sha256_update(&sha, pad, sizeof(pad));
     sha256_update(&sha, time, (size_t) n);
-    sha256_update(&sha, body.data, body.size);
+
+    if (body.size) {
+        sha256_update(&sha, body.data, body.size);
+    }
+
     sha256_final(&sha, digest);
 
     for (i = 0; i < sizeof(pad); i++) {

@@ -48,8 +48,8 @@ extern faasctl_t  faasctl;
 
 /* -- faasctl_ask.c --------------------------------------------------------- */
 
-/* asks, and frees the question; the answer is valid until the program ends.
-   A code of faas.h */
+/* asks, and frees the question; the answer is valid until the next one is
+   asked.  A code of faas.h */
 int faasctl_ask(wire_operation_e operation, wire_writer_t *question,
     wire_reader_t *answer);
 
@@ -88,8 +88,9 @@ void faasctl_cell_number(faasctl_table_t *t, int64_t number);
 void faasctl_cell_time(faasctl_table_t *t, int64_t ms);      /* 0: "-" */
 void faasctl_cell_age(faasctl_table_t *t, int64_t ms);
 
-/* prints and frees it; `none` instead, when it has no line */
-void faasctl_table_print(faasctl_table_t *t, const char *none);
+/* prints it; `none` instead, when it has no line */
+void faasctl_table_print(const faasctl_table_t *t, const char *none);
+void faasctl_table_free(faasctl_table_t *t);
 
 /* local time with its zone */
 const char *faasctl_time(int64_t ms, char *buf, size_t size);
@@ -100,8 +101,12 @@ void faasctl_json_number(json_text_t *t, const char *name, int64_t number);
 void faasctl_json_time(json_text_t *t, const char *name, int64_t ms);
 void faasctl_json_data(json_text_t *t, const char *name, faas_bytes_t data);
 
-/* prints and frees it: FAASCTL_DONE, or FAASCTL_FAILED */
-int faasctl_json_print(json_text_t *t);
+/* prints it: FAASCTL_DONE, or FAASCTL_FAILED */
+int faasctl_json_print(const json_text_t *t);
+
+/* prints a list as it was asked for, and frees both */
+int faasctl_list_print(json_text_t *json, faasctl_table_t *table,
+    const char *none);
 
 /* memory, or the end of the program */
 void *faasctl_alloc(size_t n);

@@ -77,14 +77,19 @@ faasctl_ask(wire_operation_e operation, wire_writer_t *question,
 }
 
 
-/* until the program ends */
+/* one answer at a time */
 
 static void *
 faasctl_keep(void *data, size_t n)
 {
+    static void  *kept;
+
     (void) data;
 
-    return faasctl_alloc(n);
+    free(kept);
+    kept = faasctl_alloc(n);
+
+    return kept;
 }
 
 

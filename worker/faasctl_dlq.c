@@ -105,20 +105,15 @@ faasctl_dlq_list(void)
 
     json_put(&json, "]");
 
-    if (faasctl.json) {
-        (void) faasctl_json_print(&json);
+    code = faasctl_list_print(&json, &table, "there are no dead letters");
 
-    } else {
-        faasctl_table_print(&table, "there are no dead letters");
-
-        if (queue[0] != '\0' && lines == (size_t) limit) {
-            (void) printf("perhaps there are more: faasctl dlq list %s "
-                          "--after %.*s\n", queue, (int) id.size,
-                          (const char *) id.data);
-        }
+    if (!faasctl.json && queue[0] != '\0' && lines == (size_t) limit) {
+        (void) printf("perhaps there are more: faasctl dlq list %s "
+                      "--after %.*s\n", queue, (int) id.size,
+                      (const char *) id.data);
     }
 
-    return faasctl_answered(&answer);
+    return code == FAASCTL_DONE ? faasctl_answered(&answer) : code;
 }
 
 
@@ -162,6 +157,7 @@ faasctl_dlq_show(void)
 static int
 dlq_show_json(const dlq_letter_t *letter)
 {
+    int                         rc;
     json_text_t                 json;
     const events_invocation_t  *call;
 
@@ -193,8 +189,10 @@ dlq_show_json(const dlq_letter_t *letter)
     }
 
     json_put(&json, "}");
+    rc = faasctl_json_print(&json);
+    json_free(&json);
 
-    return faasctl_json_print(&json);
+    return rc;
 }
 
 
@@ -317,7 +315,7 @@ faasctl_dlq_purge(void)
 static int
 dlq_change(wire_operation_e operation, const char *done, const char *undo)
 {
-    int             code, steps;
+    int             rc, code, steps;
     int64_t         n;
     const char     *queue, *id;
     json_text_t     json;
@@ -368,6 +366,8 @@ dlq_change(wire_operation_e operation, const char *done, const char *undo)
                                                             : "purged", n);
     faasctl_json_text(&json, "undo", faas_text(undo));
     json_put(&json, "}");
+    rc = faasctl_json_print(&json);
+    json_free(&json);
 
-    return faasctl_json_print(&json);
+    return rc;
 }

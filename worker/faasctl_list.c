@@ -54,14 +54,9 @@ faasctl_queue_list(void)
 
     json_put(&json, "]");
 
-    if (faasctl.json) {
-        (void) faasctl_json_print(&json);
+    code = faasctl_list_print(&json, &table, "there are no queues");
 
-    } else {
-        faasctl_table_print(&table, "there are no queues");
-    }
-
-    return faasctl_answered(&answer);
+    return code == FAASCTL_DONE ? faasctl_answered(&answer) : code;
 }
 
 
@@ -114,12 +109,7 @@ faasctl_timer_list(void)
 
     json_put(&json, "]");
 
-    if (faasctl.json) {
-        (void) faasctl_json_print(&json);
+    code = faasctl_list_print(&json, &table, "there are no timers");
 
-    } else {
-        faasctl_table_print(&table, "there are no timers");
-    }
-
-    return faasctl_answered(&answer);
+    return code == FAASCTL_DONE ? faasctl_answered(&answer) : code;
 }

@@ -105,7 +105,7 @@ faasctl_cell_age(faasctl_table_t *t, int64_t ms)
 
 
 void
-faasctl_table_print(faasctl_table_t *t, const char *none)
+faasctl_table_print(const faasctl_table_t *t, const char *none)
 {
     size_t  i, c, width;
 
@@ -133,6 +133,13 @@ faasctl_table_print(faasctl_table_t *t, const char *none)
     if (t->n <= t->columns) {
         (void) printf("%s\n", none);
     }
+}
+
+
+void
+faasctl_table_free(faasctl_table_t *t)
+{
+    size_t  i;
 
     for (i = 0; i < t->n; i++) {
         free(t->cells[i]);
@@ -236,20 +243,36 @@ faasctl_json_data(json_text_t *t, const char *name, faas_bytes_t data)
 
 
 int
-faasctl_json_print(json_text_t *t)
+faasctl_json_print(const json_text_t *t)
 {
-    int  failed;
-
-    failed = t->failed;
-
-    if (failed) {
+    if (t->failed) {
         (void) fprintf(stderr, "faasctl: out of memory\n");
-
-    } else {
-        (void) printf("%s\n", t->data);
+        return FAASCTL_FAILED;
     }
 
-    json_free(t);
+    (void) printf("%s\n", t->data);
 
-    return failed ? FAASCTL_FAILED : FAASCTL_DONE;
+    return FAASCTL_DONE;
+}
+
+
+int
+faasctl_list_print(json_text_t *json, faasctl_table_t *table,
+    const char *none)
+{
+    int  rc;
+
+    rc = FAASCTL_DONE;
+
+    if (faasctl.json) {
+        rc = faasctl_json_print(json);
+
+    } else {
+        faasctl_table_print(table, none);
+    }
+
+    json_free(json);
+    faasctl_table_free(table);
+
+    return rc;
 }

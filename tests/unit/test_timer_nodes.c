@@ -177,12 +177,25 @@ reach(queue_t *q, int64_t due_ms)
 
 /* messages of @work in the order of their fences: the due times that fired */
 
+typedef struct chunk_s  chunk_t;
+
+struct chunk_s {
+    chunk_t      *next;
+    max_align_t   memory[];
+};
+
+
 static void *
 keep(void *data, size_t n)
 {
-    (void) data;
+    chunk_t   *chunk, **list = data;
 
-    return malloc(n);
+    chunk = malloc(sizeof(*chunk) + n);
+    assert_non_null(chunk);
+    chunk->next = *list;
+    *list = chunk;
+
+    return chunk->memory;
 }
 
 
@@ -190,26 +203,35 @@ static size_t
 fired(queue_t *q, int64_t *due, uint64_t *fence, size_t room)
 {
     size_t            i, n, all;
+    chunk_t          *chunk, *list;
     queue_message_t   m[100];
 
     all = 0;
+    list = NULL;
 
     for ( ;; ) {
         n = 100;
         assert_int_equal(q->engine->receive(q, "@work", 60000, m, &n, keep,
-                                            NULL, START, monotonic() + 20000),
+                                            &list, START, monotonic() + 20000),
                          FAAS_OK);
         if (n == 0) {
-            return all;
+            break;
         }
 
         for (i = 0; i < n; i++) {
             assert_true(all < room);
             due[all] = atoll(m[i].id + 2);
             fence[all++] = strtoull(m[i].data, NULL, 10);
-            free((void *) (uintptr_t) m[i].data);
         }
     }
+
+    while (list != NULL) {
+        chunk = list;
+        list = chunk->next;
+        free(chunk);
+    }
+
+    return all;
 }
 
 
