@@ -115,6 +115,10 @@ def test_a_node_that_was_stopped_is_too_late(events):
     two.queue = "sqlite:%s" % (one.directory / "queue" / "queue.db")
     two.start()
     wait_until(lambda: one.nginx.requests or two.nginx.requests, "a tick")
+    # not in a commit: it would keep the lock of the file that they share
+    c = two.client()
+    wait_until(lambda: c.queues()["@work"]["leased"] == 0
+               and c.queues()["@work"]["ready"] == 0)
     one.process.send_signal(signal.SIGSTOP)
     try:
         two.nginx.wait(len(two.nginx.requests) + 4)
