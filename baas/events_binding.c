@@ -35,7 +35,13 @@ events_bindings(events_binding_t ***bindings, void (*timer)(void *data))
 
     for (i = 0; i < events.settings->nfunctions; i++) {
         f = &events.settings->functions[i];
-        (*bindings)[n++] = binding_create(f, NULL);
+
+        /* the platform's own is called by clients only: nothing is ever sent
+           to it, and its name is none for a queue */
+
+        if (strcmp(f->name, WIRE_CALLS) != 0) {
+            (*bindings)[n++] = binding_create(f, NULL);
+        }
 
         for (j = 0; j < f->nconsumes; j++) {
             (*bindings)[n++] = binding_create(f, &f->consumes[j]);
