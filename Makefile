@@ -102,6 +102,10 @@ TENDER     := baas/tender.c baas/tender_settings.c baas/tender_place.c \
 CALLS      := baas/functions/calls.c baas/calls_document.c baas/json_text.c \
               baas/wire.c base/sha256.c
 
+# the services over HTTP, for operators to drop in; one for each file
+HTTP       := kv queue sql
+HTTP_ALL   := baas/functions/http.c baas/json_text.c
+
 # the operator's program
 FAASCTL    := worker/faasctl.c worker/faasctl_ask.c worker/faasctl_dlq.c \
               worker/faasctl_list.c worker/faasctl_table.c baas/client.c \
@@ -128,7 +132,8 @@ objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 .PHONY: all
 all: $(BUILD)/ngx_http_faas_module.so $(BUILD)/faas-supervisor \
      $(BUILD)/faas-zygote $(BUILD)/faas-tender $(BUILD)/faas-events \
-     $(BUILD)/faas-calls.so $(BUILD)/faasctl examples
+     $(BUILD)/faas-calls.so $(BUILD)/faasctl examples \
+     $(HTTP:%=$(BUILD)/functions/%.so)
 
 
 # -- programs -----------------------------------------------------------------
@@ -169,6 +174,15 @@ $(BUILD)/faas-calls.so: $(CALLS) $(wildcard baas/*.h base/*.h) \
 	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(OPTIMIZE) $(WARNINGS) -shared \
 	    -fPIC -fvisibility=hidden $(INCLUDES) $(CFLAGS) -Wl,-z,relro \
 	    -Wl,-z,now -o $@ $(CALLS)
+
+$(BUILD)/functions/%.so: baas/functions/%.c $(HTTP_ALL) \
+                         baas/functions/http.h baas/json_text.h \
+                         worker/include/faas.h Makefile
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(OPTIMIZE) $(WARNINGS) -shared \
+	    -fPIC -fvisibility=hidden $(INCLUDES) $(CFLAGS) -Wl,-z,relro \
+	    -Wl,-z,now -o $@ $< $(HTTP_ALL)
 
 $(BUILD)/faasctl: $(call objects,$(FAASCTL))
 	$(call say,LD,$@)
@@ -423,6 +437,9 @@ install: all
 	chmod 0644 $(DESTDIR)$(PREFIX)/lib/pkgconfig/faas.pc
 	install -m 0644 examples/*.c examples/*.sql \
 	    $(DESTDIR)$(PREFIX)/share/faas/examples/
+	install -d $(DESTDIR)$(PREFIX)/share/faas/functions
+	install -m 0644 $(HTTP:%=$(BUILD)/functions/%.so) \
+	    baas/functions/openapi.json $(DESTDIR)$(PREFIX)/share/faas/functions/
 	install -m 0644 conf/faas.conf conf/sites.conf \
 	    $(DESTDIR)$(PREFIX)/share/faas/
 	test -e $(DESTDIR)$(NGINX_CONF)/faas.conf \

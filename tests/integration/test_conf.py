@@ -83,6 +83,10 @@ def test_make_install_puts_everything_in_its_place(tmp_path):
                  "usr/include/faas.h",
                  "usr/lib/pkgconfig/faas.pc",
                  "usr/share/faas/examples/hello.c",
+                 "usr/share/faas/functions/kv.so",
+                 "usr/share/faas/functions/queue.so",
+                 "usr/share/faas/functions/sql.so",
+                 "usr/share/faas/functions/openapi.json",
                  "etc/nginx/faas.conf"):
         assert name in found
     assert [n for n in found if n.endswith("/ngx_http_faas_module.so")]
