@@ -295,6 +295,7 @@ class Host:
         self.blocks = {}
         self.lib = library(self.directory.parent)
         self.lifelines = []
+        self.fds = []               # eventfds, ours to close
         self.keeper = None
 
     # -- configuration and start
@@ -372,6 +373,7 @@ class Host:
             self.buffer = (ctypes.c_char * size).from_buffer(self.map)
             self.base = ctypes.addressof(self.buffer)
             self.event, self.wake = fds[1], wake
+            self.fds += [fds[1]] + wake
             assert self.lib.faas_scoreboard_check(self.base, size) is None
             os.close(fds[0])
         else:
@@ -547,3 +549,6 @@ class Host:
             harness.reap()
             if self.keeper:
                 self.buffer = None
+            for fd in self.fds:
+                os.close(fd)
+            self.fds = []

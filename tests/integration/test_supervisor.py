@@ -103,7 +103,7 @@ def test_last_lifeline_ends_all_and_leaves_nothing(host):
     assert len(pids) >= 5, h.processes()
     h.let_go()
     wait_until(h.is_gone, "all to end", timeout=5 if not harness.ASAN else 30)
-    assert not alive(pids)
+    wait_until(lambda: (harness.reap(), not alive(pids))[1], "their burial")
     assert not list((h.state / "slots").iterdir())
     assert not (h.state / "control").exists()
 
