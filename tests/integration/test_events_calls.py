@@ -39,8 +39,9 @@ def submitted(c, *args, **options):
 
 def get(c, id):
     code, values = c.call(CALL_GET, id)
-    if code != OK:
+    if code == ENOTFOUND:
         return None
+    assert code == OK, "get: %d" % code
     return dict(state=number(values[0]), status=number(values[1]),
                 headers=values[2].decode(), body=values[3],
                 attempts=number(values[4]), created_ms=number(values[5]),
