@@ -89,8 +89,8 @@ class Client:
 
     def __init__(self, path, timeout=harness.PATIENCE):
         self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect(str(path))     # waits while the backlog is full
         self.socket.settimeout(timeout)
-        self.socket.connect(str(path))
         self.serial = itertools.count(1)
         self.answers = {}
 
