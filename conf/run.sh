@@ -79,6 +79,10 @@ if [ -z "$stopping" ] && kill -0 "$pid" 2>/dev/null; then
     curl --data-binary @README.md http://127.0.0.1:$PORT/fn/echo
     curl --data-binary @PICTURE.jpg -o small.jpg \\
          'http://127.0.0.1:$PORT/fn/thumbnail?w=200'
+    curl -d 'It was nice here.' http://127.0.0.1:$PORT/fn/guestbook/ann
+    curl http://127.0.0.1:$PORT/fn/guestbook
+    curl -d '3 apples' http://127.0.0.1:$PORT/fn/orders
+    curl -i -H 'Prefer: respond-async' http://127.0.0.1:$PORT/fn/hello
     curl http://127.0.0.1:$PORT/faas/
 
     cc -shared -fPIC -I worker/include -o hello.so hello.c
