@@ -221,6 +221,39 @@ test_queues_are_apart(void **state)
 }
 
 
+/* and those of one send need not be of one queue */
+
+static void
+test_one_send_to_many_queues(void **state)
+{
+    int              code[100];
+    char             names[50][16];
+    size_t           i;
+    queue_t         *q;
+    queue_message_t  m[100];
+
+    (void) state;
+
+    q = node("a");
+
+    for (i = 0; i < 100; i++) {
+        snprintf(names[i % 50], sizeof(names[0]), "%sq%zu", i % 2 ? "@" : "",
+                 i % 50);
+        m[i] = message(names[i % 50], i < 50 ? "first" : "second", "x", 1);
+    }
+
+    assert_int_equal(q->engine->send(q, m, code, 100, NOW, DEADLINE),
+                     FAAS_OK);
+
+    for (i = 0; i < 50; i++) {
+        assert_int_equal(code[i], FAAS_OK);
+        expect_stats(q, names[i], 2, 0, 0, 0);
+        receive_one(q, names[i], m, TEST_LEASE);
+        assert_string_equal(m[0].id, "first");
+    }
+}
+
+
 static void
 test_a_delayed_message_is_not_given_before(void **state)
 {
@@ -564,6 +597,7 @@ test_no_memory_for_what_is_received(void **state)
     QUEUE_TEST(test_one_receive_is_bounded_in_bytes),                         \
     QUEUE_TEST(test_a_send_has_a_code_for_each_message),                      \
     QUEUE_TEST(test_queues_are_apart),                                        \
+    QUEUE_TEST(test_one_send_to_many_queues),                                 \
     QUEUE_TEST(test_a_delayed_message_is_not_given_before),                   \
     QUEUE_TEST(test_delayed_messages_come_when_they_are_due),                 \
     QUEUE_TEST(test_what_is_delayed_holds_up_nothing),                        \
