@@ -351,7 +351,8 @@ asan: deps
 
 # -- lint ---------------------------------------------------------------------
 
-LINT := $(wildcard scoreboard/*.c base/*.c baas/*.c worker/*.c examples/*.c)
+LINT := $(wildcard scoreboard/*.c base/*.c baas/*.c baas/functions/*.c \
+                   worker/*.c examples/*.c)
 
 .PHONY: lint lint-cppcheck lint-tidy lint-analyzer
 lint:

@@ -60,6 +60,7 @@ static int sql_rows(sql_request_t *q, json_text_t *t, int *truncated);
 static void sql_row(sql_request_t *q, json_text_t *t);
 static void sql_value(json_text_t *t, sqlite3_stmt *s, int i);
 static int sql_savepoint(sql_request_t *q, const char *what);
+static int sql_code(sql_request_t *q);
 static int sql_error(sql_request_t *q, int rc);
 
 
@@ -244,10 +245,12 @@ sql_ask(sql_request_t *q, const char *question, int column,
     char          *copy;
     sqlite3_stmt  *s;
 
+    *text = faas_text("");
+
     s = faas_db_prepare(q->r, q->db, question);
 
     if (s == NULL) {
-        return sqlite3_errcode(q->db);
+        return sql_code(q);
     }
 
     rc = sqlite3_bind_text(s, 1, q->body.data, (int) q->body.size,
@@ -412,7 +415,7 @@ sql_bind(sql_request_t *q, const char **why)
                             " FROM json_each(?1, '$.params')");
 
     if (param == NULL) {
-        return sqlite3_errcode(q->db);
+        return sql_code(q);
     }
 
     rc = sqlite3_bind_text(param, 1, q->body.data, (int) q->body.size,
@@ -734,13 +737,27 @@ sql_savepoint(sql_request_t *q, const char *what)
     s = faas_db_prepare(q->r, q->db, what);
 
     if (s == NULL) {
-        return sqlite3_errcode(q->db);
+        return sql_code(q);
     }
 
     rc = sqlite3_step(s);
     (void) sqlite3_reset(s);
 
     return rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+
+/* why there is no statement, which may be no fault of SQLite's */
+
+static int
+sql_code(sql_request_t *q)
+{
+    int  rc;
+
+    rc = sqlite3_errcode(q->db);
+
+    return rc == SQLITE_OK || rc == SQLITE_ROW || rc == SQLITE_DONE
+           ? SQLITE_INTERNAL : rc;
 }
 
 
