@@ -292,9 +292,9 @@ test_delayed_messages_come_when_they_are_due(void **state)
     q = node("a");
     now = NOW;
 
-    assert_int_equal(try_send(q, "later", "3", "x", now + 300), FAAS_OK);
-    assert_int_equal(try_send(q, "later", "1", "x", now + 100), FAAS_OK);
-    assert_int_equal(try_send(q, "later", "2", "x", now + 200), FAAS_OK);
+    assert_int_equal(try_send(q, "later", "3", "x", now + 900), FAAS_OK);
+    assert_int_equal(try_send(q, "later", "1", "x", now + 500), FAAS_OK);
+    assert_int_equal(try_send(q, "later", "2", "x", now + 700), FAAS_OK);
     assert_int_equal(try_send(q, "later", "4", "x", now + 3600000), FAAS_OK);
     assert_int_equal(try_send(q, "later", "0", "x", now - 5), FAAS_OK);
 
