@@ -9,6 +9,10 @@
  * Callers are functions, with the token of their entry on the board, and the
  * events process, "@events", with the board's own.  Tokens are compared in
  * constant time.
+ *
+ * What says that a call is an event (Faas-Event and so on, baas/events.h) is
+ * believed of the events process alone: $faas_event and its like, which are
+ * what faas_invoke gives to the called, are empty for other callers.
  */
 
 
@@ -21,6 +25,77 @@
 
 static const char *ngx_http_faas_invoke_secret(ngx_str_t *caller,
     size_t *length);
+static ngx_uint_t ngx_http_faas_invoke_is_events(ngx_str_t *caller);
+static ngx_int_t ngx_http_faas_invoke_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+
+
+/* a variable, and the header that it is of */
+
+typedef struct {
+    ngx_str_t                 name;
+    ngx_str_t                 header;
+} ngx_http_faas_event_t;
+
+static ngx_http_faas_event_t  ngx_http_faas_events[] = {
+    { ngx_string("faas_event"), ngx_string("Faas-Event") },
+    { ngx_string("faas_event_name"), ngx_string("Faas-Name") },
+    { ngx_string("faas_event_id"), ngx_string("Faas-Id") },
+    { ngx_string("faas_event_attempt"), ngx_string("Faas-Attempt") },
+    { ngx_string("faas_event_sent"), ngx_string("Faas-Sent") },
+    { ngx_string("faas_event_due"), ngx_string("Faas-Due") },
+    { ngx_string("faas_event_fence"), ngx_string("Faas-Fence") },
+    { ngx_string("faas_event_messages"), ngx_string("Faas-Messages") },
+    { ngx_null_string, ngx_null_string }
+};
+
+
+ngx_int_t
+ngx_http_faas_invoke_add(ngx_conf_t *cf)
+{
+    ngx_http_variable_t    *var;
+    ngx_http_faas_event_t  *event;
+
+    for (event = ngx_http_faas_events; event->name.len; event++) {
+        var = ngx_http_add_variable(cf, &event->name,
+                                    NGX_HTTP_VAR_NOCACHEABLE);
+        if (var == NULL) {
+            return NGX_ERROR;
+        }
+
+        var->get_handler = ngx_http_faas_invoke_variable;
+        var->data = (uintptr_t) &event->header;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_faas_invoke_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    ngx_str_t            *value;
+    ngx_http_faas_ctx_t  *ctx;
+
+    ctx = ngx_http_faas_ctx(r);
+
+    value = ctx != NULL && ngx_http_faas_invoke_is_events(&ctx->caller)
+            ? ngx_http_faas_header(r, (ngx_str_t *) data) : NULL;
+
+    if (value == NULL) {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    v->valid = 1;
+    v->no_cacheable = 0;
+    v->not_found = 0;
+    v->data = value->data;
+    v->len = value->len;
+
+    return NGX_OK;
+}
 
 
 ngx_int_t
@@ -91,9 +166,7 @@ ngx_http_faas_invoke_secret(ngx_str_t *caller, size_t *length)
 
     sb = ngx_http_faas_host.board;
 
-    if (caller->len == sizeof(NGX_HTTP_FAAS_EVENTS) - 1
-        && ngx_strncmp(caller->data, NGX_HTTP_FAAS_EVENTS, caller->len) == 0)
-    {
+    if (ngx_http_faas_invoke_is_events(caller)) {
         *length = ngx_strnlen((u_char *) sb->events_token,
                               sizeof(sb->events_token));
         return sb->events_token;
@@ -110,6 +183,15 @@ ngx_http_faas_invoke_secret(ngx_str_t *caller, size_t *length)
     *length = ngx_strnlen((u_char *) f->token, sizeof(f->token));
 
     return f->token;
+}
+
+
+static ngx_uint_t
+ngx_http_faas_invoke_is_events(ngx_str_t *caller)
+{
+    return caller->len == sizeof(NGX_HTTP_FAAS_EVENTS) - 1
+           && ngx_strncmp(caller->data, NGX_HTTP_FAAS_EVENTS, caller->len)
+              == 0;
 }
 
 

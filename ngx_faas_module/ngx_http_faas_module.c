@@ -270,7 +270,9 @@ ngx_http_faas_preconfiguration(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
-    if (ngx_http_faas_id_add(cf) != NGX_OK) {
+    if (ngx_http_faas_id_add(cf) != NGX_OK
+        || ngx_http_faas_invoke_add(cf) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 

@@ -411,6 +411,9 @@ uint64_t ngx_http_faas_now_us(void);
 
 /* ngx_http_faas_invoke.c */
 
+/* $faas_event and its like */
+ngx_int_t ngx_http_faas_invoke_add(ngx_conf_t *cf);
+
 /* is the token right?  NGX_OK: caller and callee are set; NGX_DECLINED */
 ngx_int_t ngx_http_faas_invoke_caller(ngx_http_request_t *r,
     ngx_http_faas_ctx_t *ctx);

@@ -142,8 +142,18 @@ static ngx_http_faas_param_t  ngx_http_faas_pass_clients[] = {
 };
 
 
+/* a call's may be one, if the events process says so */
+
 static ngx_http_faas_param_t  ngx_http_faas_pass_calls[] = {
     { "HTTP_FAAS_DEPTH", "$faas_depth" },
+    { "HTTP_FAAS_EVENT", "$faas_event if_not_empty" },
+    { "HTTP_FAAS_NAME", "$faas_event_name if_not_empty" },
+    { "HTTP_FAAS_ID", "$faas_event_id if_not_empty" },
+    { "HTTP_FAAS_ATTEMPT", "$faas_event_attempt if_not_empty" },
+    { "HTTP_FAAS_SENT", "$faas_event_sent if_not_empty" },
+    { "HTTP_FAAS_DUE", "$faas_event_due if_not_empty" },
+    { "HTTP_FAAS_FENCE", "$faas_event_fence if_not_empty" },
+    { "HTTP_FAAS_MESSAGES", "$faas_event_messages if_not_empty" },
     { NULL, NULL }
 };
 

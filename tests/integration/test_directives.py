@@ -457,10 +457,18 @@ def test_owned_directive_beside_faas_pass_is_refused(check, owned, order,
 
 
 @pytest.mark.parametrize("name", [
-    "FAAS_TARGET", "FAAS_PREFIX", "HTTP_FAAS_EVENT", "HTTP_FAAS_NAME",
-    "HTTP_FAAS_ID", "HTTP_FAAS_ATTEMPT", "HTTP_FAAS_SENT", "HTTP_FAAS_DUE",
-    "HTTP_FAAS_FENCE", "HTTP_FAAS_MESSAGES"])
-def test_parameter_of_an_event_cannot_be_set(check, name):
+    "HTTP_FAAS_EVENT", "HTTP_FAAS_NAME", "HTTP_FAAS_ID", "HTTP_FAAS_ATTEMPT",
+    "HTTP_FAAS_SENT", "HTTP_FAAS_DUE", "HTTP_FAAS_FENCE",
+    "HTTP_FAAS_MESSAGES"])
+@pytest.mark.parametrize("pass_", ["faas_pass", "faas_invoke"])
+def test_parameter_of_an_event_cannot_be_set(check, name, pass_):
+    check.fails(location("location / {\n%s;\n"
+                         "fastcgi_param %s x; }" % (pass_, name)), 4,
+                "\"fastcgi_param %s\"" % name, "\"%s\"" % pass_)
+
+
+@pytest.mark.parametrize("name", ["FAAS_TARGET", "FAAS_PREFIX"])
+def test_parameter_of_an_async_call_cannot_be_set(check, name):
     check.fails(location("location / {\nfaas_pass;\n"
                          "fastcgi_param %s x; }" % name), 4,
                 "\"fastcgi_param %s\"" % name, "\"faas_pass\"")

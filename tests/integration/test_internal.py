@@ -399,6 +399,13 @@ def test_headers_of_an_event_reach_the_function_from_inside_only(faas_module):
         assert v["HTTP_FAAS_" + name.upper()] == value
     assert "HTTP_FAAS_TOKEN" not in v and "HTTP_FAAS_FUNCTION" not in v
 
+    # a function is no events process
+    v = invoke(host, "/probe", Faas_Token="probe:" + token(host, "probe"),
+               **{name.replace("-", "_"): value
+                  for name, value in headers.items()}).json["variables"]
+    assert [name for name in v if name.startswith("HTTP_FAAS_")] \
+        == ["HTTP_FAAS_DEPTH"]
+
     headers.update({"Faas-Depth": "1", "Faas-Function": "x",
                     "Faas-Token": "y", "faas-event": "z"})
     v = host.get("/fn/probe", headers=headers).json["variables"]
@@ -423,17 +430,17 @@ def test_log_of_a_written_server_names_the_caller(faas):
     host = faas(deploy=["probe"], start=False)
     host.configure(http="""
         log_format calls "$faas_caller $faas_depth $faas_function "
-                         "$faas_outcome $faas_async";
+                         "$faas_outcome $faas_async $faas_event";
         server { faas_internal; access_log %s/calls.log calls;
                  location / { faas_invoke; } }""" % host.dir)
     host.start()
-    assert invoke(host, "/probe").status == 200
+    assert invoke(host, "/probe", Faas_Event="timer").status == 200
     assert invoke(host, "/probe", Faas_Token="probe:" + token(host, "probe"),
-                  Faas_Depth="17").status == 508
+                  Faas_Event="timer", Faas_Depth="17").status == 508
     log = host.dir / "calls.log"
     wait_until(lambda: len(log.read_text().splitlines()) == 2)
     assert log.read_text().splitlines() == [
-        "@events 1 probe ok 0", "probe 17 probe loop 0"]
+        "@events 1 probe ok 0 timer", "probe 17 probe loop 0 -"]
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="root's matter")
