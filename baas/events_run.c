@@ -115,8 +115,7 @@ static struct {
 void
 events_calls_run(events_work_t *work)
 {
-    int64_t  waited;
-    run_t   *run;
+    run_t  *run;
 
     run = run_create(work);
 
@@ -128,14 +127,7 @@ events_calls_run(events_work_t *work)
         return;
     }
 
-    /* since it became ready: one that waited here for so long is not wanted
-       any more; a dead letter that was sent again has just become ready */
-
-    waited = events_now_ms() - run->message->due_ms;
-
-    if (run->message->due_ms > 0
-        && waited > events_calls_async(run->function).age_ms)
-    {
+    if (run_is_old(run)) {
         run_expired(run);
         return;
     }
@@ -245,16 +237,19 @@ static void
 run_expired(run_t *run)
 {
     int               code;
+    faas_bytes_t      last;
     queue_call_t      c;
     events_take_t    *take;
     events_record_t   r;
 
+    take = events_take_create();
+    last = faas_text("");
+
     if (run->i.kind == EVENTS_ASYNC) {
-        take = events_take_create();
         code = events_calls_read(run->i.call, take, &c, &r);
-        events_take_release(take);
 
         if (events_calls_is_transient(code)) {
+            events_take_release(take);
             run_later(run);
             return;
         }
@@ -263,10 +258,19 @@ run_expired(run_t *run)
             run->recorded = 1;
             run->attempts = r.attempts;
             run->created_ms = r.created_ms;
+            last = r.text;
         }
     }
 
-    run_dead(run, "nobody could run it in time");
+    (void) snprintf(run->reason, sizeof(run->reason),
+                    "nobody could run it in time%s%.*s",
+                    last.size ? ": " : "",
+                    (int) (last.size < QUEUE_REASON_SIZE
+                           ? last.size : QUEUE_REASON_SIZE),
+                    (const char *) last.data);
+    events_take_release(take);
+
+    run_dead(run, run->reason);
 }
 
 
@@ -812,7 +816,8 @@ run_attempts(const run_t *run)
 }
 
 
-/* is it not to be tried any more? */
+/* is it not to be tried any more?  A dead letter that is sent again was sent
+   just now. */
 
 static int
 run_is_old(const run_t *run)

@@ -212,7 +212,8 @@ typedef struct {
 
     /* id NULL: all of the queue, in steps: at the deadline FAAS_ETIMEDOUT,
        and the rest is for another call; how many in *n, whatever the code.
-       A retried one is ready, with attempt 0.  FAAS_ENOTFOUND: no such id */
+       A retried one is ready, with attempt 0, and sent now.
+       FAAS_ENOTFOUND: no such id */
     int  (*dead_retry)(queue_t *q, const char *queue, const char *id,
                        uint64_t *n, int64_t now_ms, int64_t deadline_ms);
     int  (*dead_purge)(queue_t *q, const char *queue, const char *id,

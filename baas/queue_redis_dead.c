@@ -476,7 +476,12 @@ qr_dead_take(queue_redis_t *e, const char *queue, const char *id,
 static void
 qr_dead_again(queue_redis_t *e, const queue_message_t *m, int64_t now_ms)
 {
-    qr_put(e, m, 0, m->fence, 0, now_ms);
+    queue_message_t  again;
+
+    again = *m;
+    again.sent_ms = now_ms;
+
+    qr_put(e, &again, 0, m->fence, 0, now_ms);
 }
 
 

@@ -368,6 +368,10 @@ queue_sqlite_dead_leave(queue_sqlite_t *s, int64_t queue, int64_t seq,
                             (int64_t) 0);
 
     if (code == FAAS_OK) {
+        code = queue_sqlite_run(s, QS_MESSAGE_SENT, "ii", seq, retry_ms);
+    }
+
+    if (code == FAAS_OK) {
         code = queue_sqlite_count(s, queue, QS_DEAD, QS_READY);
     }
 

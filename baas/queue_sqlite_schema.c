@@ -153,6 +153,8 @@ const char *const  queue_sqlite_sql[QS_STATEMENTS] = {
     [QS_MESSAGE_MOVE] =
         "UPDATE messages SET state = ?2, place = ?3, since = ?4,"
         " attempt = ?5, reason = ?6 WHERE seq = ?1",
+    [QS_MESSAGE_SENT] =
+        "UPDATE messages SET sent = ?2 WHERE seq = ?1",
     [QS_MESSAGE_DONE] =
         "UPDATE messages SET state = 4, place = forget, size = 0,"
         " reason = NULL, data = NULL WHERE seq = ?1",

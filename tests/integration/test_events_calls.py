@@ -266,7 +266,7 @@ def test_what_is_older_than_age_is_given_up(events):
     c = e.client()
     id = submitted(c)
     call = becomes(c, id, FAILED)
-    assert call["text"].startswith("status 404: nginx-faas")
+    assert "status 404: nginx-faas" in call["text"]
     assert call["attempts"] == 0
     wait_until(lambda: len(c.dead("@work")) == 1, "a letter")
 
@@ -277,7 +277,7 @@ def test_what_waited_in_the_queue_for_longer_than_age_is_not_called(events):
     e.kill()
     with sqlite3.connect(str(e.directory / "queue" / "queue.db"),
                          timeout=10) as db:
-        db.execute("UPDATE messages SET since = since - 6 * 3600000 - 1,"
+        db.execute("UPDATE messages SET sent = sent - 6 * 3600000 - 1,"
                    " state = 0, place = 0")
         db.execute("UPDATE queues SET ready = 1, delayed = 0, leased = 0")
     db.close()

@@ -161,7 +161,8 @@ test_a_dead_letter_is_tried_again(void **state)
     q = node("a");
     kill_numbered(q, 2);
 
-    assert_int_equal(q->engine->dead_retry(q, "q", "d-1", &n, NOW, DEADLINE),
+    assert_int_equal(q->engine->dead_retry(q, "q", "d-1", &n, NOW + 7,
+                                           DEADLINE),
                      FAAS_OK);
     assert_int_equal(n, 1);
     expect_stats(q, "q", 1, 0, 0, 1);
@@ -173,6 +174,7 @@ test_a_dead_letter_is_tried_again(void **state)
     receive_one(q, "q", &m, TEST_LEASE);
     expect_text(&m, "d-1", "dead");
     assert_int_equal(m.attempt, 0);
+    assert_true(m.sent_ms == NOW + 7);
 
     /* it can die again, and is the last then */
 
