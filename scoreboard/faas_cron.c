@@ -37,10 +37,10 @@
 
 typedef struct {
     const char               *name;
-    int                       first;
-    int                       last;
+    unsigned                  first;
+    unsigned                  last;
     const char *const        *words;     /* of values from first on, or NULL */
-    int                       count;     /* of words */
+    unsigned                  count;     /* of words */
 } cron_field_t;
 
 
@@ -72,8 +72,8 @@ static int cron_parse_field(const cron_field_t *field, const char *s, size_t n,
 static int cron_parse_element(const cron_field_t *field, const char *s,
     size_t n, cron_bits_t *bits, char *why, size_t size);
 static int cron_parse_value(const cron_field_t *field, const char *s, size_t n,
-    int *value);
-static int cron_number(const char *s, size_t n, int *value);
+    unsigned *value);
+static int cron_number(const char *s, size_t n, unsigned *value);
 static int cron_fail(char *why, size_t size, const cron_field_t *field,
     const char *s, size_t n, const char *what);
 static int cron_can_match(const faas_cron_t *c);
@@ -296,8 +296,8 @@ static int
 cron_parse_element(const cron_field_t *field, const char *s, size_t n,
     cron_bits_t *bits, char *why, size_t size)
 {
-    int          first, last, step;
     size_t       length;
+    unsigned     first, last, step;
     const char  *slash, *dash;
 
     step = 1;
@@ -361,9 +361,9 @@ cron_parse_element(const cron_field_t *field, const char *s, size_t n,
 
 static int
 cron_parse_value(const cron_field_t *field, const char *s, size_t n,
-    int *value)
+    unsigned *value)
 {
-    int  i;
+    unsigned  i;
 
     for (i = 0; i < field->count; i++) {
         if (n == 3 && strncasecmp(s, field->words[i], 3) == 0) {
@@ -380,7 +380,7 @@ cron_parse_value(const cron_field_t *field, const char *s, size_t n,
 /* one to three digits: 0, or -1 */
 
 static int
-cron_number(const char *s, size_t n, int *value)
+cron_number(const char *s, size_t n, unsigned *value)
 {
     size_t  i;
 
@@ -396,7 +396,7 @@ cron_number(const char *s, size_t n, int *value)
             return -1;
         }
 
-        *value = *value * 10 + (s[i] - '0');
+        *value = *value * 10 + (unsigned) (s[i] - '0');
     }
 
     return 0;
@@ -417,7 +417,7 @@ cron_fail(char *why, size_t size, const cron_field_t *field, const char *s,
     text[i] = '\0';
 
     if (field != NULL) {
-        (void) snprintf(why, size, "%s \"%s\" %s (%d-%d)", field->name, text,
+        (void) snprintf(why, size, "%s \"%s\" %s (%u-%u)", field->name, text,
                         what, field->first, field->last);
 
     } else {

@@ -812,7 +812,7 @@ calls_add(calls_text_t *t, const char *s, size_t n)
         return;
     }
 
-    if (t->size + n + 1 > t->room) {
+    if (t->data == NULL || t->size + n + 1 > t->room) {
 
         for (room = t->room ? t->room * 2 : 512; room < t->size + n + 1; ) {
             room *= 2;
@@ -825,7 +825,7 @@ calls_add(calls_text_t *t, const char *s, size_t n)
             return;
         }
 
-        if (t->size) {
+        if (t->data != NULL) {
             memcpy(data, t->data, t->size);
         }
 
