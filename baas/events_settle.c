@@ -2,6 +2,7 @@
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "events_settle.h"
 
@@ -13,8 +14,12 @@
 
 
 static int settle_is_refusal(const char *status);
-static void settle_list(const events_answer_t *answer, const char *name,
+static int settle_headers(const events_answer_t *answer, const char *name,
     int again, events_fate_t *fate, size_t n);
+static int settle_list(const char *p, const char *end, int again,
+    events_fate_t *fate, size_t n);
+static int settle_one(const char *p, const char *end, int again,
+    events_fate_t *fate, size_t n);
 static const char *settle_number(const char *p, int64_t *number);
 
 
@@ -83,7 +88,11 @@ events_settle_backoff(uint32_t failures, int64_t min_ms, int64_t max_ms,
 }
 
 
-/* a message of which both is said is tried again: at least once */
+/*
+ * A message of which both is said is tried again: at least once.  So are all
+ * when a 2xx asks for one to be tried again, and does not say which in a way
+ * that can be read: else it would be lost.
+ */
 
 void
 events_settle_batch(const events_answer_t *answer, events_fate_t *fate,
@@ -104,10 +113,16 @@ events_settle_batch(const events_answer_t *answer, events_fate_t *fate,
     }
 
     if (!done) {
-        settle_list(answer, "Faas-Done", 0, fate, n);
+        (void) settle_headers(answer, "Faas-Done", 0, fate, n);
     }
 
-    settle_list(answer, "Faas-Retry", 1, fate, n);
+    if (settle_headers(answer, "Faas-Retry", 1, fate, n) == FAAS_OK || !done) {
+        return;
+    }
+
+    for (i = 0; i < n; i++) {
+        fate[i].again = 1;
+    }
 }
 
 
@@ -177,66 +192,116 @@ settle_is_refusal(const char *status)
 }
 
 
-/* INDEX[;DELAY_MS], ... */
+/* all of that name; FAAS_ERROR: some of it could not be read */
 
-static void
-settle_list(const events_answer_t *answer, const char *name, int again,
+static int
+settle_headers(const events_answer_t *answer, const char *name, int again,
     events_fate_t *fate, size_t n)
 {
-    int64_t      index, delay;
-    char         list[SETTLE_HEADER_SIZE];
-    const char  *p, *end;
+    int          rc;
+    size_t       length;
+    const char  *line, *end;
 
-    if (events_answer_header(answer, name, list, sizeof(list)) == NULL) {
-        return;
+    if (answer->headers == NULL) {
+        return FAAS_OK;
     }
 
-    for (p = list; *p; p = end + (*end == ',')) {
-        end = p + strcspn(p, ",");
-        p += strspn(p, " \t");
-        p = settle_number(p, &index);
+    rc = FAAS_OK;
+    length = strlen(name);
 
-        if (p == NULL || index >= (int64_t) n) {
-            continue;
-        }
+    for (line = answer->headers; *line; line = end + (*end == '\n')) {
+        end = line + strcspn(line, "\n");
 
-        delay = -1;
-        p += strspn(p, " \t");
-
-        if (*p == ';') {
-            p = settle_number(p + 1 + strspn(p + 1, " \t"), &delay);
-
-            if (p == NULL) {
-                continue;
-            }
-
-            p += strspn(p, " \t");
-        }
-
-        if (p == end) {
-            fate[index].again = again;
-            fate[index].delay_ms = delay;
+        if ((size_t) (end - line) > length && line[length] == ':'
+            && strncasecmp(line, name, length) == 0
+            && settle_list(line + length + 1, end, again, fate, n) != FAAS_OK)
+        {
+            rc = FAAS_ERROR;
         }
     }
+
+    return rc;
 }
 
 
-/* what follows it, or NULL */
+/* INDEX[;DELAY_MS], ... */
+
+static int
+settle_list(const char *p, const char *end, int again, events_fate_t *fate,
+    size_t n)
+{
+    int          rc;
+    const char  *comma;
+
+    rc = FAAS_OK;
+
+    for ( /* void */ ; p < end; p = comma + (comma < end)) {
+        comma = memchr(p, ',', (size_t) (end - p));
+        comma = comma ? comma : end;
+        p += strspn(p, " \t\r");
+
+        if (p < comma && settle_one(p, comma, again, fate, n) != FAAS_OK) {
+            rc = FAAS_ERROR;
+        }
+    }
+
+    return rc;
+}
+
+
+/* with a delay that cannot be read it is tried again when the back-off says */
+
+static int
+settle_one(const char *p, const char *end, int again, events_fate_t *fate,
+    size_t n)
+{
+    int64_t  index, delay;
+
+    p = settle_number(p, &index);
+
+    if (p == NULL || index >= (int64_t) n || (p < end && *p != ';')) {
+        return FAAS_ERROR;
+    }
+
+    delay = -1;
+
+    if (p < end && settle_number(p + 1, &delay) != end) {
+
+        if (!again) {
+            return FAAS_ERROR;
+        }
+
+        delay = -1;
+    }
+
+    fate[index].again = again;
+    fate[index].delay_ms = delay < SETTLE_DELAY_MAX ? delay
+                                                    : SETTLE_DELAY_MAX;
+
+    return FAAS_OK;
+}
+
+
+/* what follows it and blanks, or NULL; what is too large is INT64_MAX */
 
 static const char *
 settle_number(const char *p, int64_t *number)
 {
+    p += strspn(p, " \t");
+
     if (*p < '0' || *p > '9') {
         return NULL;
     }
 
     for (*number = 0; *p >= '0' && *p <= '9'; p++) {
-        *number = *number * 10 + (*p - '0');
 
-        if (*number > SETTLE_DELAY_MAX) {
-            return NULL;
+        if (*number > (INT64_MAX - 9) / 10) {
+            *number = INT64_MAX;
+            continue;
         }
+
+        *number = *number * 10 + (*p - '0');
     }
 
-    return p;
+    return p + strspn(p, " \t\r");
 }

@@ -52,8 +52,9 @@ typedef struct {
 
 /*
  * Of the n messages of a queue's call (events.h): answer is DONE, ANSWERED or
- * FAILED.  What Faas-Retry and Faas-Done say wrongly (an index that is not
- * there, no number) says nothing.
+ * FAILED.  What Faas-Done says wrongly (an index that is not there, no
+ * number) says nothing; beside a 2xx, Faas-Retry that does so means all of
+ * them, and one whose delay is no number the back-off's.
  */
 void events_settle_batch(const events_answer_t *answer, events_fate_t *fate,
     size_t n);

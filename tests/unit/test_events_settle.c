@@ -216,16 +216,87 @@ test_batches(void **state)
 
 
 static void
-test_what_a_function_says_wrongly_says_nothing(void **state)
+test_done_that_is_said_wrongly_says_nothing(void **state)
 {
     (void) state;
 
-    fates(200, "Faas-Retry: 4, -1, 99999999999999999999, x, , ;, 1;x, 2;-1,"
-               " 0x1, 1 2, 3;99999999999999999\n", 4, "dddd");
-    fates(200, "Faas-Retry: 4,2\n", 4, "ddrd");
+    fates(500, "Faas-Done: 7;1, 1;9, 3;x, 2 0, -1, x, ;, 0x1,"
+               " 99999999999999999999\n", 4, "rdrr");
+}
+
+
+/* nobody knows which one it meant, so none is taken for done */
+
+static void
+test_retry_that_is_said_wrongly_loses_nothing(void **state)
+{
+    size_t  i;
+    char    header[64];
+
+    static const char *const  wrong[] = {
+        "4", "-1", "99999999999999999999", "x", ";", "0x1", "1 2", "all",
+        "true", "30s", "0-3", "\xff", "18446744073709551616"
+    };
+
+    (void) state;
+
+    for (i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        (void) snprintf(header, sizeof(header), "Faas-Retry: %s\n", wrong[i]);
+        fates(200, header, 4, "rrrr");
+
+        (void) snprintf(header, sizeof(header), "Faas-Retry: 2;7, %s\n",
+                        wrong[i]);
+        fates(201, header, 4, "rr7r");
+    }
+
+    /* what is said to be done beside another status is done */
+
+    fates(500, "Faas-Done: 1\nFaas-Retry: x\n", 2, "rd");
+
     fates(200, "Faas-Retry:\n", 2, "dd");
+    fates(200, "Faas-Retry: , ,\n", 2, "dd");
     fates(200, "Faas-Retry\n", 2, "dd");
-    fates(500, "Faas-Done: 7;1, 1;9\n", 2, "rd");
+}
+
+
+static void
+test_a_delay_that_is_no_number_is_the_back_off(void **state)
+{
+    events_fate_t    fate[2];
+    events_answer_t  a;
+
+    (void) state;
+
+    fates(200, "Faas-Retry: 1;x, 2;-1, 3;5s\n", 4, "drrr");
+
+    a = answered(200, "Faas-Retry: 0;99999999999999999999\n");
+    events_settle_batch(&a, fate, 2);
+    assert_true(fate[0].again && !fate[1].again);
+    assert_true(fate[0].delay_ms == 365ll * 24 * 3600 * 1000);
+}
+
+
+static void
+test_headers_of_one_name_are_one_list(void **state)
+{
+    size_t  i, n;
+    char    headers[8000];
+
+    (void) state;
+
+    fates(200, "Faas-Retry: 0\nX: y\nFaas-Retry: 2;3\n", 4, "rd3d");
+    fates(500, "Faas-Done: 0\nFaas-Done: 3\n", 4, "drrd");
+
+    /* long ones count, too */
+
+    n = (size_t) sprintf(headers, "Faas-Retry: 1");
+
+    for (i = 0; i < 3000; i++) {
+        n += (size_t) sprintf(headers + n, ",1");
+    }
+
+    (void) sprintf(headers + n, ",2\n");
+    fates(200, headers, 4, "drrd");
 }
 
 
@@ -308,7 +379,10 @@ main(void)
         cmocka_unit_test(test_calls_without_an_answer),
         cmocka_unit_test(test_back_off_grows_and_stays_between_its_bounds),
         cmocka_unit_test(test_batches),
-        cmocka_unit_test(test_what_a_function_says_wrongly_says_nothing),
+        cmocka_unit_test(test_done_that_is_said_wrongly_says_nothing),
+        cmocka_unit_test(test_retry_that_is_said_wrongly_loses_nothing),
+        cmocka_unit_test(test_a_delay_that_is_no_number_is_the_back_off),
+        cmocka_unit_test(test_headers_of_one_name_are_one_list),
         cmocka_unit_test(test_a_lost_call_is_again_whatever_was_received),
         cmocka_unit_test(test_headers_are_found_in_any_case_and_bounded),
         cmocka_unit_test(test_reasons_are_one_printable_line),
