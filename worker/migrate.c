@@ -181,7 +181,9 @@ migrate_database(const migrate_file_t *file, size_t count,
     int64_t                deadline_ms;
     unsigned               flags;
     database_t            *d;
+    const char            *directory;
     struct timespec        now;
+    const baas_share_t    *share;
     database_migration_t  *m;
 
     (void) clock_gettime(CLOCK_MONOTONIC, &now);
@@ -189,6 +191,20 @@ migrate_database(const migrate_file_t *file, size_t count,
     deadline_ms = timeout_ms ? (int64_t) now.tv_sec * 1000
                                + now.tv_nsec / 1000000 + timeout_ms
                              : INT64_MAX;
+
+    /* the one that faas_db() opens by that name */
+
+    share = strcmp(file->database, conf->function) == 0
+            ? NULL : baas_conf_share(conf, file->database);
+
+    if (share && !share->write) {
+        (void) snprintf(why, MIGRATE_WHY, "migration \"%s\": the function "
+                        "may only read the shared database \"%s\"",
+                        file->name, file->database);
+        return FAAS_ERROR;
+    }
+
+    directory = share ? share->path : conf->data;
 
     m = calloc(count, sizeof(database_migration_t));
     if (m == NULL) {
@@ -203,10 +219,11 @@ migrate_database(const migrate_file_t *file, size_t count,
         m[i].size = file[i].size;
     }
 
-    flags = DATABASE_CREATE | (conf->normal ? DATABASE_NORMAL : 0);
+    flags = DATABASE_CREATE | (share ? DATABASE_SHARED : 0)
+            | (conf->normal ? DATABASE_NORMAL : 0);
     line[0] = '\0';
 
-    d = database_open(conf->data, file->database, flags, deadline_ms, &code,
+    d = database_open(directory, file->database, flags, deadline_ms, &code,
                       line, sizeof(line));
 
     if (d == NULL) {

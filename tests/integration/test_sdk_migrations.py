@@ -98,6 +98,55 @@ def test_applied_one_that_was_changed_is_refused(zygote, state):
     assert "test.1-make.sql" in version(zygote, state, changed).failed()
 
 
+# -- a shared database --------------------------------------------------------
+
+SHARED = ("common", 1, "test.common.1.sql", "CREATE TABLE t(x); "
+          "INSERT INTO t VALUES(1);")
+
+
+def sharing(zygote, state, rights, *files):                     # noqa: F811
+    return zygote.version(services.SOURCE, name="test",
+                          conf=state.conf(share=["common " + rights]),
+                          migrations=pack(*files))
+
+
+def shared_rows(state):                                         # noqa: F811
+    with sqlite3.connect(state.path / "share/common/common.db") as db:
+        return [row[0] for row in db.execute("SELECT x FROM t")]
+
+
+def test_shared_database_is_the_one_that_is_migrated(zygote, state):
+    state.share("common")
+    sharing(zygote, state, "w", SHARED).loaded()
+    assert shared_rows(state) == [1]
+    assert not (state.data / "common.db").exists()
+    function = Function(zygote, state, share=["common w"])
+    assert function.sql("SELECT x FROM t", db="common") == "1\nrc 0"
+    function.close()
+
+
+def test_shared_database_has_one_sequence_for_all(zygote, state):
+    state.share("common")
+    sharing(zygote, state, "w", SHARED).loaded()
+    # another function, that brings the same and more, and a third
+    sharing(zygote, state, "w", SHARED,
+            ("common", 2, "other.common.2.sql", "INSERT INTO t VALUES(2)")
+            ).loaded()
+    why = sharing(zygote, state, "w", (
+        "common", 2, "third.common.2.sql",
+        "INSERT INTO t VALUES(3)")).failed()
+    assert "third.common.2.sql" in why and "changed" in why
+    assert shared_rows(state) == [1, 2]
+
+
+def test_shared_database_that_is_read_only_is_not_migrated(zygote, state):
+    state.share("common")
+    why = sharing(zygote, state, "r", SHARED).failed()
+    assert '"test.common.1.sql"' in why and "may only read" in why
+    assert not (state.data / "common.db").exists()
+    assert not (state.path / "share/common/common.db").exists()
+
+
 def test_file_may_be_empty_or_large(zygote, state):
     large = ("test", 2, "test.2.sql", "INSERT INTO t VALUES('%s');"
              % ("x" * 2000000))
