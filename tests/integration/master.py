@@ -247,6 +247,16 @@ class Worker:
                 return slot.value, word.value
         return None
 
+    def give_back(self, name):
+        """Passes on what was handed to this worker when it waited no more."""
+
+        f = self.host.function(name)
+        slot, word = u32(), u64()
+        while f.current != 0xffffffff and self.host.lib.faas_slot_take_handed(
+                self.host.base, f.current, self.index, ctypes.byref(slot),
+                ctypes.byref(word)) == 0:
+            self.release(slot.value, word.value)
+
     def acquire(self, name):
         """Waits until an instance can be had, starting it if need be."""
 

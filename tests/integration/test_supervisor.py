@@ -632,6 +632,8 @@ def test_supervisor_killed_is_replaced_and_adopts(host):
                and victim not in h.pids("hello"), "a refill")
     h.deploy("hello", hello("two"))
     assert w.call("hello").body.startswith(b"two ")
+    wait_until(lambda: (w.give_back("hello"), h.states("hello"))[1]
+               == ["idle"] * 2, "two of the new version")
     (h.functions / "hello.so").unlink()
     wait_until(lambda: h.state_of("hello") is None, "the entry to be free")
 
