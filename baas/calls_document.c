@@ -1,6 +1,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 #include "calls_document.h"
@@ -20,8 +21,33 @@ static const char *const  document_states[] = {
     [WIRE_CALL_CANCELLED] = "cancelled"
 };
 
+static const char *const  document_dropped[] = {
+    "Connection", "Date", "Keep-Alive", "Proxy-Authenticate",
+    "Proxy-Connection", "Server", "TE", "Trailer", "Transfer-Encoding",
+    "Upgrade"
+};
+
 #define DOCUMENT_STATES  (sizeof(document_states)                             \
                           / sizeof(document_states[0]))
+
+
+int
+calls_document_is_kept(const char *name, size_t n)
+{
+    size_t  i;
+
+    for (i = 0; i < sizeof(document_dropped) / sizeof(document_dropped[0]);
+         i++)
+    {
+        if (strlen(document_dropped[i]) == n
+            && strncasecmp(document_dropped[i], name, n) == 0)
+        {
+            return 0;
+        }
+    }
+
+    return 1;
+}
 
 
 const char *
@@ -120,7 +146,9 @@ document_headers(json_text_t *t, faas_bytes_t headers)
 
         colon = n ? memchr(p, ':', n) : NULL;
 
-        if (colon == NULL) {
+        if (colon == NULL
+            || !calls_document_is_kept(p, (size_t) (colon - p)))
+        {
             continue;
         }
 

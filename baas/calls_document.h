@@ -12,7 +12,8 @@
  *     "updated": "2026-11-23T10:00:01.250Z",
  *     "error": "...",                      failed: why
  *     "status": 200,                       done: the answer
- *     "headers": [["Content-Type", "text/plain"], ...],
+ *     "headers": [["Content-Type", "text/plain"], ...],    but those of
+ *                                          nginx and of its connection
  *     "body": "...",
  *     "encoding": "base64"                 when the body is not UTF-8
  *   }
@@ -44,6 +45,10 @@ typedef struct {
 
 /* malloc()ed, zero-terminated, length in *n; NULL: out of memory */
 char *calls_document(const calls_document_t *d, size_t *n);
+
+/* is a header of this name the function's, and not the connection's or the
+   server's that brought it? */
+int calls_document_is_kept(const char *name, size_t n);
 
 /* "queued" and so on */
 const char *calls_document_state(uint32_t state);

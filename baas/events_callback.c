@@ -106,7 +106,8 @@ callback_has_prefix(const char *url, const char *prefix)
 }
 
 
-/* segments "." and "..", also where the dots are escaped */
+/* segments "." and "..", also where the dots are escaped, and with the
+   parameters that some servers cut off first: "..;x" */
 
 static int
 callback_goes_up(const char *path)
@@ -119,7 +120,7 @@ callback_goes_up(const char *path)
         n = 0;
         dots = 0;
 
-        while (p[n] != '\0' && p[n] != '/' && p[n] != '?') {
+        while (p[n] != '\0' && p[n] != '/' && p[n] != '?' && p[n] != ';') {
 
             if (p[n] == '.') {
                 n++;

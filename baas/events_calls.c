@@ -191,9 +191,10 @@ calls_text(wire_reader_t *in, events_take_t *take, size_t max, int *code)
 static int
 calls_check(const calls_submission_t *s)
 {
-    if (events_settings_function(events.settings, s->function) == NULL
-        || strcmp(s->function, WIRE_CALLS) == 0)
-    {
+    /* nginx has found it; when it was just deployed we may still have to be
+       told */
+
+    if (!faas_name_is_valid(s->function, strlen(s->function))) {
         return FAAS_ENOTFOUND;
     }
 
@@ -233,10 +234,13 @@ calls_is_id(const char *id, const char *function)
 static int
 calls_is_visible(const char *s, size_t n)
 {
-    size_t  i;
+    size_t         i;
+    unsigned char  c;
 
     for (i = 0; i < n; i++) {
-        if (s[i] <= 0x20 || s[i] == 0x7f) {
+        c = (unsigned char) s[i];
+
+        if (c <= 0x20 || c == 0x7f) {
             return 0;
         }
     }

@@ -55,6 +55,7 @@ typedef struct {
 
 static int calls_handler(faas_request_t *r);
 static int calls_accept(faas_request_t *r, const char *function);
+static int calls_body(faas_request_t *r, faas_bytes_t *body);
 static int calls_submit(faas_request_t *r, const char *function,
     faas_bytes_t body, char *id);
 static int calls_accepted(faas_request_t *r, const char *id);
@@ -93,11 +94,10 @@ static const char *const  calls_dropped[] = {
     "HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PROTO", "HTTP_X_REQUEST_ID"
 };
 
-/* of an answer: what nginx says anew */
+/* of an answer: what is said anew */
 
 static const char *const  calls_unsaid[] = {
-    "Connection", "Content-Length", "Date", "Keep-Alive", "Proxy-Status",
-    "Server", "Server-Timing", "Status", "Transfer-Encoding"
+    "Content-Length", "Proxy-Status", "Server-Timing", "Status"
 };
 
 #define CALLS_COUNT(a)  (sizeof(a) / sizeof((a)[0]))
@@ -128,11 +128,6 @@ calls_accept(faas_request_t *r, const char *function)
     const char   *key, *callback;
     faas_bytes_t  body;
 
-    if (faas_content_length(r) > CALLS_BODY_MAX) {
-        return calls_problem(r, 413, "Content Too Large",
-                             "the body of an async call is at most 8 MiB");
-    }
-
     key = faas_header(r, "Idempotency-Key");
 
     if (key != NULL && strlen(key) > CALLS_KEY_MAX) {
@@ -147,10 +142,15 @@ calls_accept(faas_request_t *r, const char *function)
                              "Faas-Callback is longer than 2000 bytes");
     }
 
-    body.data = faas_body(r, CALLS_BODY_MAX, &body.size);
+    code = calls_body(r, &body);
 
-    if (body.data == NULL) {
-        return FAAS_ERROR;
+    if (code == FAAS_ETOOLARGE) {
+        return calls_problem(r, 413, "Content Too Large",
+                             "the body of an async call is at most 8 MiB");
+    }
+
+    if (code != FAAS_OK) {
+        return code;
     }
 
     code = calls_submit(r, function, body, id);
@@ -171,6 +171,27 @@ calls_accept(faas_request_t *r, const char *function)
     }
 
     return calls_refuse(r, code);
+}
+
+
+static int
+calls_body(faas_request_t *r, faas_bytes_t *body)
+{
+    char  c;
+
+    if (faas_content_length(r) > CALLS_BODY_MAX) {
+        return FAAS_ETOOLARGE;
+    }
+
+    body->data = faas_body(r, CALLS_BODY_MAX, &body->size);
+
+    if (body->data != NULL) {
+        return FAAS_OK;
+    }
+
+    /* of a length that was not announced, unless who sends it has gone */
+
+    return faas_read(r, &c, 1) >= 0 ? FAAS_ETOOLARGE : FAAS_ERROR;
 }
 
 
@@ -637,7 +658,9 @@ calls_is_replayed(const char *name)
 {
     size_t  i;
 
-    if (strncasecmp(name, "X-Accel-", 8) == 0) {
+    if (strncasecmp(name, "X-Accel-", 8) == 0
+        || !calls_document_is_kept(name, strlen(name)))
+    {
         return 0;
     }
 

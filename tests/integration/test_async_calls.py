@@ -199,6 +199,56 @@ def test_eight_mebibytes_are_taken_and_one_more_is_413(faas):
     assert r.headers["Content-Type"] == "application/problem+json"
 
 
+def test_a_body_over_the_limit_that_announces_no_length_is_413(faas):
+    host = host_of(faas, location="fastcgi_request_buffering off;")
+    with host.wire() as w:
+        w.send("POST /fn/work HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: "
+               "chunked\r\nPrefer: respond-async\r\n\r\n")
+        w.send("%x\r\n" % (8 * 1024 * 1024 + 1))
+        w.send(b"x" * (8 * 1024 * 1024 + 1) + b"\r\n0\r\n\r\n")
+        assert w.response().status == 413
+
+
+HOP = r"""
+#include <faas.h>
+
+static int
+hop(faas_request_t *r)
+{
+    faas_header_set(r, "Connection", "X-Kept, close");
+    faas_header_set(r, "Date", "Mon, 01 Jan 1990 00:00:00 GMT");
+    faas_header_set(r, "Keep-Alive", "timeout=3");
+    faas_header_set(r, "Proxy-Connection", "close");
+    faas_header_set(r, "Server", "mine");
+    faas_header_set(r, "TE", "trailers");
+    faas_header_set(r, "Trailer", "X");
+    faas_header_set(r, "Transfer-Encoding", "chunked");
+    faas_header_set(r, "Upgrade", "h2c");
+    faas_header_set(r, "X-Accel-Redirect", "/faas/");
+    faas_header_set(r, "X-Kept", "1");
+    faas_header_set(r, "ETag", "\"e\"");
+    return faas_printf(r, "body");
+}
+FAAS_FUNCTION(.handler = hop)
+"""
+
+
+def test_headers_of_a_connection_are_not_kept(faas):
+    host = host_of(faas)
+    host.deploy("hop", HOP)
+    location = submitted(host, "/fn/hop")
+    names = {name.lower() for name, _ in
+             becomes(host, location, "done")["headers"]}
+    assert names <= {"content-type", "content-length", "etag", "x-kept"}
+    assert {"etag", "x-kept"} <= names
+    r = host.get(location + "/result")
+    assert {name.lower() for name in r.headers} == {
+        "content-type", "content-length", "etag", "x-kept", "server", "date",
+        "connection"}
+    assert r.headers["Server"].startswith("nginx") and r.body == b"body"
+    assert r.headers["Connection"] == "keep-alive"
+
+
 def test_states_and_cancellation(faas):
     host = host_of(faas, "faas_function work { max 1; timeout 60s; }")
     gate = host.gates / "open"

@@ -139,7 +139,7 @@ def test_what_is_submitted_is_checked(events):
     c = e.client()
     hex = secrets.token_hex(16)
     for options, code in (
-            (dict(function="nobody"), ENOTFOUND),
+            (dict(function="no.body"), ENOTFOUND),
             (dict(id="other." + hex), EINVAL),
             (dict(id="work." + hex[1:]), EINVAL),
             (dict(id="work." + hex.upper() + "G"), EINVAL),
@@ -165,6 +165,17 @@ def test_what_is_submitted_is_checked(events):
     assert c.code(CALL_CANCEL, "work." + hex) == ENOTFOUND
     assert c.queues().get("@work", {}).get("ready", 0) == 0
     assert e.nginx.requests == []
+
+
+def test_a_function_that_nginx_knows_already_is_waited_for(events):
+    e = events(WORK)
+    c = e.client()
+    id = submitted(c, function="new", path="/new?q=\u00e9")
+    assert get(c, id)["state"] == QUEUED
+    assert e.nginx.requests == []
+    e.configure(new={})
+    becomes(c, id, DONE)
+    assert e.nginx.requests[0].path == "/new?q=\u00c3\u00a9"
 
 
 def test_only_calls_and_admins_may_ask(events):

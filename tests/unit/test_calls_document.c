@@ -84,7 +84,8 @@ test_an_answer_is_there_when_it_is_done(void **state)
     d.state = WIRE_CALL_DONE;
     d.attempts = 1;
     d.status = 201;
-    d.headers = faas_text("X-A: b\r\nnonsense\nSet-Cookie:c=\"d\"\n"
+    d.headers = faas_text("X-A: b\r\nnonsense\nDate: now\n"
+                          "transfer-encoding: chunked\nSet-Cookie:c=\"d\"\n"
                           "Set-Cookie:   e\nX-Empty:\n");
     d.body = faas_text("a\nb");
     assert_document(&d, "{\"id\":\"w.0\",\"state\":\"done\",\"attempts\":1,"
