@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "events.h"
@@ -263,10 +264,16 @@ server_open(int fd)
 }
 
 
+/*
+ * Root, and who owns the host.  Where root does, that is not our own user:
+ * functions run as that one too, and are what their token says.
+ */
+
 static server_peer_e
 server_peer(int fd)
 {
     socklen_t     length;
+    struct stat   st;
     struct ucred  cred;
 
     length = sizeof(cred);
@@ -275,8 +282,12 @@ server_peer(int fd)
         return SERVER_STRANGER;
     }
 
-    return cred.uid == 0 || cred.uid == geteuid() ? SERVER_ADMIN
-                                                  : SERVER_STRANGER;
+    if (cred.uid == 0) {
+        return SERVER_ADMIN;
+    }
+
+    return events.settings && stat(events.settings->state, &st) == 0
+           && st.st_uid == cred.uid ? SERVER_ADMIN : SERVER_STRANGER;
 }
 
 

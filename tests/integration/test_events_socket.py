@@ -38,9 +38,8 @@ except Ended:
 """
 
 
-def stranger(e, code):
-    text = STRANGER % (os.path.dirname(__file__), STRANGER_UID, STRANGER_UID,
-                       str(e.path), code)
+def stranger(e, code, uid=STRANGER_UID):
+    text = STRANGER % (os.path.dirname(__file__), uid, uid, str(e.path), code)
     return subprocess.run([sys.executable, "-B", "-c", text],
                           stdout=subprocess.PIPE, check=True,
                           timeout=60).stdout.decode().split()
@@ -65,6 +64,15 @@ def test_a_stranger_must_say_hello_first(events):
         "ended"]
     assert stranger(e, "print(c.code(QUEUE_LIST))") == ["ended"]
     assert e.client().queues() == {}
+
+
+@as_root
+def test_where_root_owns_the_host_the_service_user_is_a_stranger(events):
+    e = events({"work": {}})
+    os.chown(e.directory, 0, 0)
+    assert stranger(e, "print(c.code(QUEUE_LIST))", e.uid) == ["ended"]
+    assert stranger(e, "print(c.hello('work', %r)); print(c.code(QUEUE_LIST))"
+                    % e.tokens["work"], e.uid) == [str(OK), str(EDENIED)]
 
 
 @as_root
