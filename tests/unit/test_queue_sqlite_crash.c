@@ -226,6 +226,31 @@ crash_verify(void)
 }
 
 
+/* the first nodes may be killed before they have made the tables: then nothing
+   was acknowledged, and there is nothing to look at */
+
+static int
+crash_is_made(void)
+{
+    int64_t   version;
+    sqlite3  *db;
+
+    if (access(test_path, F_OK) == -1) {
+        return 0;
+    }
+
+    db = sql_open();
+    version = sql_number(db, "PRAGMA user_version");
+    sqlite3_close(db);
+
+    if (version == 0) {
+        assert_int_equal(ledger->settled, 0);
+    }
+
+    return version != 0;
+}
+
+
 static void
 test_nothing_is_lost_when_nodes_are_killed(void **state)
 {
@@ -263,7 +288,7 @@ test_nothing_is_lost_when_nodes_are_killed(void **state)
             assert_true(WIFSIGNALED(status));
         }
 
-        if (rounds % 16 == 0) {
+        if (rounds % 16 == 0 && crash_is_made()) {
             queue_gone();
             crash_verify();
         }
