@@ -103,6 +103,10 @@ ngx_http_faas_filter_ours(ngx_http_request_t *r)
 static const char *
 ngx_http_faas_filter_error(ngx_http_faas_ctx_t *ctx)
 {
+    if (ctx->denied) {
+        return "http_request_denied";
+    }
+
     /* a wrong method: nothing was wrong with the destination */
 
     if (ctx->allow) {

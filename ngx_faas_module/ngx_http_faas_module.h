@@ -203,6 +203,7 @@ struct ngx_http_faas_ctx_s {
     faas_outcome_e            outcome;
     unsigned                  decided:1;       /* outcome is final */
     unsigned                  refused:1;       /* the answer is ours */
+    unsigned                  denied:1;        /* faas_invoke: a wrong token */
     unsigned                  maybe_started:1; /* $faas_started */
     unsigned                  waiting:1;       /* in the FIFO */
     unsigned                  admitted:1;      /* counted in the cell */

@@ -53,6 +53,11 @@ ngx_http_faas_handler(ngx_http_request_t *r)
     }
 
     if (flcf->invoke && ngx_http_faas_invoke_caller(r, ctx) != NGX_OK) {
+        ctx->refused = 1;
+        ctx->denied = 1;
+        ngx_http_faas_decide(ctx, FAAS_OUTCOME_NOT_FOUND,
+                             "the caller's token is not known");
+
         return NGX_HTTP_FORBIDDEN;
     }
 

@@ -90,9 +90,13 @@ def test_call_without_a_right_token_is_403_and_runs_nothing(faas):
                 "other:" + good + "0", "probe:" + good,
                 "nothing:" + good, "OTHER:" + good, good,
                 "other:" + "0" * len(good)):
-        assert call(host, "/probe", bad).status == 403, bad
+        r = call(host, "/probe", bad)
+        assert r.status == 403, bad
+        # who calls can tell it from a function's own 403
+        assert "error=http_request_denied" in r.headers["Proxy-Status"]
     r = call(host, "/probe", "other:" + good)
     assert r.status == 200
+    assert "Proxy-Status" not in r.headers
     assert r.json["calls"] == 1
     assert call(host, "/one", "other:" + good).json["calls"] == 2
     assert call(host, "/nothing", "other:" + good).status == 404
