@@ -28,6 +28,7 @@ SUPERVISOR := worker/main.c worker/keeper.c worker/keeper_packet.c \
               worker/supervisor.c worker/board.c worker/drain.c \
               worker/control.c worker/owner.c worker/deploy.c \
               worker/function.c worker/claims.c worker/version.c \
+              worker/version_migrate.c worker/service_start.c \
               worker/lineage.c worker/lineage_start.c \
               worker/lineage_read.c worker/zygote_link.c worker/pool.c \
               worker/report.c worker/patrol.c worker/instance_end.c \

@@ -69,7 +69,7 @@ lineage_start(version_t *v, char *why)
         goto done;
     }
 
-    rc = version_gather(v, why);
+    rc = version_migrate_gather(v, why);
 
     if (rc != FAAS_OK) {
         goto done;

@@ -95,5 +95,12 @@ int service_has_program(const char *name);
    many are left.  hard: by SIGKILL */
 int service_end_all(int hard);
 
+/*
+ * From service_start.c: a process of that program, with its channel polled
+ * and with the keeper.  FAAS_OK; FAAS_AGAIN while another one holds the lock;
+ * FAAS_ERROR with errno.
+ */
+int service_start_process(service_t *s, int program);
+
 
 #endif /* SERVICE_H_INCLUDED */

@@ -12,6 +12,7 @@
  *   function.c       function entries: state, limits, errors
  *   claims.c         whose a route is, and the published table
  *   version.c        a version's life: loading, current, draining
+ *   version_migrate.c  when SQL files beside a function make another one
  *   lineage.c        function init and template: begin and end
  *   lineage_start.c  what a lineage is started with
  *   lineage_read.c   what is said on its channels
@@ -26,7 +27,8 @@
  *   journal.c        what functions print
  *   platform.c       functions of the platform itself
  *   user.c, data.c   whom processes run as; directories that last
- *   service.c        processes beside the zygote: events_link.c, tenders.c
+ *   service.c, service_start.c   processes beside the zygote, for
+ *                    events_link.c and tenders.c
  *   routes.c, settings.c, settings_descriptor.c, policy.c, backoff.c   pure
  *   deposit.c        what the keeper holds
  *   ../base          descriptors and timers, lines in the log

@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "claims.h"
-#include "deploy.h"
 #include "deposit.h"
 #include "events_link.h"
 #include "instance_end.h"
@@ -31,10 +30,6 @@ static void version_release(void *data);
 static void version_keep_descriptor(version_t *v, const char *text,
     size_t length);
 static void version_adopt_descriptor(version_t *v);
-static void version_adopt_migrations(version_t *v);
-static void version_again(function_t *f, version_t *v);
-static int version_has(function_t *f, const char *migrations);
-static void version_keep_hash(version_t *v);
 static int version_is_same_list(const settings_list_t *a,
     const settings_list_t *b);
 
@@ -123,7 +118,7 @@ version_adopt(uint32_t index)
     v = version_attach(f, index);
 
     version_adopt_descriptor(v);
-    version_adopt_migrations(v);
+    version_migrate_adopt(v);
     lineage_adopt(v);
 
     if (atomic_load(&f->sh->current) == index
@@ -228,7 +223,7 @@ version_loaded(version_t *v, const char *text, size_t length)
 
     v->descriptor = d;
     version_keep_descriptor(v, text, length);
-    version_keep_hash(v);
+    version_migrate_keep(v);
 
     version_state(v, FAAS_VERSION_READY);
     version_promote(v);
@@ -283,7 +278,7 @@ version_fail(version_t *v, const char *why)
     old = version_find(f, v->sh->label, FAAS_VERSION_FAILED);
 
     version_state(v, FAAS_VERSION_FAILED);
-    version_keep_hash(v);
+    version_migrate_keep(v);
     lineage_end(v);
 
     if (old != NULL) {
@@ -409,52 +404,6 @@ version_renew(function_t *f)
 
 
 void
-version_migrate(function_t *f)
-{
-    int           rc;
-    char          why[MIGRATIONS_WHY_SIZE];
-    version_t    *v;
-    migrations_t  m;
-
-    v = version_find(f, "", FAAS_VERSION_LOADING);
-
-    /* what failed is what the file has, and it may have failed for them */
-
-    if (v == NULL) {
-        v = version_find(f, "", FAAS_VERSION_FAILED);
-    }
-
-    if (v == NULL && f->current == NULL) {
-        return;
-    }
-
-    rc = migrations_gather(&m, deploy_directory(), f->name, geteuid(),
-                           deploy_deployer(), why);
-
-    if (rc != 0) {
-
-        /* the end of writing will be told of */
-
-        if (rc == -1) {
-            function_error(f, LOG_ERROR, "%s", why);
-        }
-
-        return;
-    }
-
-    if (m.sha256[0] != '\0' && !version_has(f, m.sha256)) {
-        log_line(LOG_NOTICE, 0, "function \"%s\": migrations changed",
-                 f->name);
-        version_again(f, v);
-    }
-
-    migrations_close(&m);
-}
-
-
-/* the content of v, which is superseded, or of the current one, anew */
-
-static void
 version_again(function_t *f, version_t *v)
 {
     char  sha256[65];
@@ -471,99 +420,6 @@ version_again(function_t *f, version_t *v)
     }
 
     (void) version_create(f, sha256, "");
-}
-
-
-/* what was tried last, or serves: a failed one of the current content, too */
-
-static int
-version_has(function_t *f, const char *sha256)
-{
-    version_t  *v;
-
-    for (v = f->versions; v != NULL; v = v->next) {
-
-        switch (atomic_load(&v->sh->state)) {
-
-        case FAAS_VERSION_LOADING:
-        case FAAS_VERSION_READY:
-        case FAAS_VERSION_FAILED:
-            break;
-
-        default:
-            continue;
-        }
-
-        if (v->sh->label[0] == '\0'
-            && strcmp(v->migrations.sha256, sha256) == 0)
-        {
-            return 1;
-        }
-    }
-
-    return 0;
-}
-
-
-int
-version_gather(version_t *v, char *why)
-{
-    int          rc;
-    const char  *name;
-
-    name = v->function->name;
-
-    if (v->gathered || v->function->platform
-        || atomic_load(&v->sh->state) != FAAS_VERSION_LOADING)
-    {
-        return FAAS_OK;
-    }
-
-    rc = migrations_gather(&v->migrations, deploy_directory(), name,
-                           geteuid(), deploy_deployer(), why);
-
-    if (rc != 0) {
-        return rc == -2 ? FAAS_AGAIN : FAAS_ERROR;
-    }
-
-    v->gathered = 1;
-
-    if (v->migrations.fd != -1) {
-        (void) deposit_put(v->migrations.fd, "v/%u/migrations", v->index);
-    }
-
-    return FAAS_OK;
-}
-
-
-/* it is not started with them again: only the hash is of use */
-
-static void
-version_keep_hash(version_t *v)
-{
-    if (v->migrations.fd != -1) {
-        close(v->migrations.fd);
-        v->migrations.fd = -1;
-    }
-}
-
-
-static void
-version_adopt_migrations(version_t *v)
-{
-    int  fd;
-
-    fd = deposit_take("v/%u/migrations", v->index);
-
-    if (fd == -1) {
-        return;
-    }
-
-    v->gathered = migrations_adopt(&v->migrations, fd) == 0;
-
-    if (atomic_load(&v->sh->state) != FAAS_VERSION_LOADING) {
-        version_keep_hash(v);
-    }
 }
 
 

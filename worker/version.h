@@ -100,13 +100,24 @@ void version_idle(version_t *v);
 /* the same content once more, with what the configuration now says */
 void version_renew(function_t *f);
 
-/* likewise, if migrations are there that neither current nor loading version
-   of f was started with, and with which it was not refused */
+/* the content of v, which is superseded if it is loading, or of the current
+   version when v is NULL, anew */
+void version_again(function_t *f, version_t *v);
+
+/* from version_migrate.c */
+
+/* version_renew(), if migrations are there that neither current nor loading
+   version of f was started with, and with which it was not refused */
 void version_migrate(function_t *f);
 
 /* gathers what v is started with, unless that was done; FAAS_OK, FAAS_AGAIN,
    FAAS_ERROR, the last two with a line in why[SETTINGS_WHY_SIZE] */
-int version_gather(version_t *v, char *why);
+int version_migrate_gather(version_t *v, char *why);
+
+/* v is not started with them again: only their hash is kept; what a
+   supervisor before us gathered is taken back */
+void version_migrate_keep(version_t *v);
+void version_migrate_adopt(version_t *v);
 
 /* the configuration was another: renews functions whose processes would be
    started differently now */
