@@ -123,7 +123,7 @@ LIBS_wordcount     := -lm
 PACKAGES := gcc libc6-dev make pkgconf nginx nginx-dev libfcgi-dev \
             libpcre2-dev libssl-dev libcmark-dev libturbojpeg0-dev \
             libpng-dev curl libsqlite3-dev libhiredis-dev \
-            libcurl4-openssl-dev
+            libcurl4-openssl-dev tzdata
 PACKAGES_TEST := $(PACKAGES) libcmocka-dev python3 python3-pytest g++ \
             openssl procps util-linux redis-server
 

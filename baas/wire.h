@@ -28,7 +28,8 @@
  *                -> id of the call: that of the earlier one if the key was
  *                used with the same hash; FAAS_ECONFLICT: with another;
  *                FAAS_EDENIED: the callback is not allowed; FAAS_ENOTFOUND:
- *                no such function
+ *                that is no function's name (one that is not known yet is
+ *                waited for, as long as `age`)
  *   CALL_GET     id -> state (wire_call_e), status, headers, body, attempts,
  *                created_ms, updated_ms, text (why it failed)
  *   CALL_CANCEL  id -> state afterwards: CANCELLED, unless it had ended; one
