@@ -16,7 +16,9 @@
  * Started by the supervisor as the service user (faas_user; root's own when
  * nginx is not started by root), with
  *
- *   0 /dev/null   1, 2 nginx's error log   3 channel   4 baas.sock, listening
+ *   0 faas_state/events.lock, an empty file: the lock on it is what makes us
+ *     the only one, so it stays open and is not replaced
+ *   1, 2 nginx's error log   3 channel   4 baas.sock, listening
  *
  * The channel is a SOCK_SEQPACKET pair.  supervisor -> events: "settings",
  * with a sealed memfd of the text below, at the start and whenever it
