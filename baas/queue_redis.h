@@ -32,7 +32,8 @@
  *   TAG:t:KEY    hash, a timer; without `spec` it was deleted, and the rest
  *                is its fence
  *   TAG:c:ID     hash, the record of an async call
- *   TAG:k:KEY    hash, an idempotency key: h hash of the request, i call
+ *   TAG:k:KEY    hash, an idempotency key: h hash of the request, i call,
+ *                e its end (ms)
  *   queues       set of names of queues
  *   timers       set of keys of timers
  *   wake         channel: a queue that something was sent to

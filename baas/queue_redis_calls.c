@@ -18,7 +18,8 @@
 static int qr_call_try(queue_redis_t *e, const queue_call_t *c,
     const queue_message_t *m, const char *queue, char *id, int64_t now_ms,
     int64_t deadline_ms);
-static int qr_call_known(queue_redis_t *e, const queue_call_t *c, char *id);
+static int qr_call_known(queue_redis_t *e, const queue_call_t *c, char *id,
+    int64_t now_ms);
 static int qr_call_same(const redisReply *hash, const queue_call_t *c);
 static void qr_call_queue(const char *id, char queue[QUEUE_NAME_SIZE]);
 
@@ -78,8 +79,9 @@ qr_call_try(queue_redis_t *e, const queue_call_t *c, const queue_message_t *m,
 
     qr_begin(e);
     qr_add(e, faas_text("WATCH"), record, key);
-    qr_add(e, faas_text("HGET"), record, faas_text("h"));
-    qr_add(e, faas_text("HMGET"), key, faas_text("h"), faas_text("i"));
+    qr_add(e, faas_text("HMGET"), record, faas_text("h"), faas_text("e"));
+    qr_add(e, faas_text("HMGET"), key, faas_text("h"), faas_text("e"),
+           faas_text("i"));
 
     rc = qr_run(e, record, REDIS_WATCH, deadline_ms);
 
@@ -88,7 +90,7 @@ qr_call_try(queue_redis_t *e, const queue_call_t *c, const queue_message_t *m,
     }
 
     if (rc == FAAS_OK) {
-        rc = qr_call_known(e, c, id);
+        rc = qr_call_known(e, c, id, now_ms);
     }
 
     if (rc != FAAS_ENOTFOUND) {
@@ -116,7 +118,7 @@ qr_call_try(queue_redis_t *e, const queue_call_t *c, const queue_message_t *m,
 
     if (*c->idempotency) {
         qr_add(e, faas_text("HSET"), key, faas_text("h"), hash,
-               faas_text("i"), faas_text(c->id));
+               faas_text("i"), faas_text(c->id), faas_text("e"), expires);
         qr_add(e, faas_text("PEXPIREAT"), key, expires);
     }
 
@@ -136,32 +138,47 @@ qr_call_try(queue_redis_t *e, const queue_call_t *c, const queue_message_t *m,
 }
 
 
-/* FAAS_OK with the earlier id, FAAS_ECONFLICT, or FAAS_ENOTFOUND */
+/*
+ * FAAS_OK with the earlier id, FAAS_ECONFLICT, or FAAS_ENOTFOUND.  What has
+ * expired by the caller's clock is not there, though Redis may still have it
+ * for a moment.
+ */
 
 static int
-qr_call_known(queue_redis_t *e, const queue_call_t *c, char *id)
+qr_call_known(queue_redis_t *e, const queue_call_t *c, char *id,
+    int64_t now_ms)
 {
     size_t             size;
+    int64_t            expires_ms;
     const char        *earlier;
     const redisReply  *reply;
 
     reply = redis_answer(e->redis, 1);
 
-    if (reply->type != REDIS_REPLY_NIL) {
-        strcpy(id, c->id);
-
-        return qr_call_same(reply, c);
-    }
-
-    reply = redis_answer(e->redis, 2);
-
     if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2) {
         return FAAS_ECORRUPT;
     }
 
-    earlier = redis_reply_text(reply->element[1], &size);
+    if (qr_number(reply->element[1], &expires_ms) == FAAS_OK
+        && expires_ms > now_ms)
+    {
+        strcpy(id, c->id);
 
-    if (earlier == NULL) {
+        return qr_call_same(reply->element[0], c);
+    }
+
+    reply = redis_answer(e->redis, 2);
+
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 3) {
+        return FAAS_ECORRUPT;
+    }
+
+    earlier = redis_reply_text(reply->element[2], &size);
+
+    if (earlier == NULL
+        || qr_number(reply->element[1], &expires_ms) != FAAS_OK
+        || expires_ms <= now_ms)
+    {
         return FAAS_ENOTFOUND;
     }
 
@@ -286,7 +303,7 @@ qr_call_put(queue_t *q, const queue_call_t *c, uint32_t from, int64_t now_ms,
     size_t             size;
     int64_t            state, expires_ms;
     const char        *text;
-    faas_bytes_t       key, data, expires;
+    faas_bytes_t       key, idem, data, expires;
     queue_redis_t     *e;
     const redisReply  *reply;
 
@@ -350,8 +367,9 @@ qr_call_put(queue_t *q, const queue_call_t *c, uint32_t from, int64_t now_ms,
         qr_add(e, faas_text("PEXPIREAT"), key, expires);
 
         if (*idempotency) {
-            qr_add(e, faas_text("PEXPIREAT"),
-                   qr_key(e, key_buf, queue, "k", idempotency), expires);
+            idem = qr_key(e, key_buf, queue, "k", idempotency);
+            qr_add(e, faas_text("HSET"), idem, faas_text("e"), expires);
+            qr_add(e, faas_text("PEXPIREAT"), idem, expires);
         }
 
         rc = qr_exec(e, key, NULL, 1, deadline_ms);
