@@ -16,6 +16,10 @@
 #define REQUEST_NS_PER_MS  1000000ull
 #define REQUEST_NS_PER_S   1000000000ull
 
+/* of the time of a request, for what is done after a service was too late */
+#define REQUEST_RESERVE          10
+#define REQUEST_RESERVE_MOST_NS  (100 * REQUEST_NS_PER_MS)
+
 
 static const char *request_text(faas_request_t *r, const char *name,
     const char *otherwise);
@@ -66,7 +70,7 @@ request_read(faas_request_t *r, int fd)
 void
 request_start(faas_request_t *r, uint64_t now_ns, uint32_t timeout_ms)
 {
-    uint64_t  limit_ns, shorter_ns;
+    uint64_t  limit_ns, shorter_ns, reserve_ns;
 
     request_find(r);
 
@@ -98,6 +102,17 @@ request_start(faas_request_t *r, uint64_t now_ns, uint32_t timeout_ms)
     }
 
     r->deadline_ns = limit_ns ? now_ns + limit_ns : 0;
+
+    /* a function that is told that it was too late still has to say so, before
+       nginx answers in its place and has it killed */
+
+    reserve_ns = limit_ns / REQUEST_RESERVE;
+
+    if (reserve_ns > REQUEST_RESERVE_MOST_NS) {
+        reserve_ns = REQUEST_RESERVE_MOST_NS;
+    }
+
+    r->services_ns = r->deadline_ns - reserve_ns;
 
     response_start(r);
 }

@@ -77,6 +77,7 @@ struct faas_request_s {
     pairs_t                   query;
     pairs_t                   params;
     uint64_t                  deadline_ns; /* CLOCK_MONOTONIC, 0: none */
+    uint64_t                  services_ns; /* the one of services, before it */
 
     /* what each request is asked for, found in one walk over the variables;
        NULL: there is none */

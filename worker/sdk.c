@@ -104,8 +104,8 @@ sdk_baas(faas_request_t *r, int *code)
         }
     }
 
-    sdk.scope.deadline_ms = r->deadline_ns
-                            ? (int64_t) (r->deadline_ns / SDK_NS_PER_MS)
+    sdk.scope.deadline_ms = r->services_ns
+                            ? (int64_t) (r->services_ns / SDK_NS_PER_MS)
                             : INT64_MAX;
     sdk.scope.request_id = faas_request_id(r);
     sdk.scope.traceparent = request_variable(r, "HTTP_TRACEPARENT");

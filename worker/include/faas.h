@@ -274,7 +274,8 @@ FAAS_EXPORT void faas_log(faas_request_t *r, const char *format, ...)
 
 /*
  * What must last is kept here; the operator chooses the engines.  All calls
- * are bounded by the request's deadline and work in a handler only: without a
+ * are bounded by the request's deadline, less a tenth of its budget, at most
+ * 100 ms, that is left to answer in; and work in a handler only: without a
  * request (in init or after_fork) they are FAAS_EINVAL, in a child that the
  * function forks FAAS_EUNSUPPORTED.  Each returns FAAS_OK or one of the codes
  * above, unless it says otherwise; out of memory is FAAS_EFULL.
