@@ -36,6 +36,7 @@ typedef struct {
     int64_t                   deadline_ms;   /* CLOCK_MONOTONIC */
     const char               *request_id;    /* for calls; may be "" */
     const char               *traceparent;   /* likewise */
+    const char               *tracestate;    /* likewise */
     uint32_t                  depth;         /* calls above this one, 0: a
                                                 client's */
     void                   *(*alloc)(void *data, size_t n);    /* zeroed,

@@ -14,6 +14,10 @@
 /* headers that the function gave itself */
 #define CALL_HTTP_HAS_ID     0x1
 #define CALL_HTTP_HAS_TRACE  0x2
+#define CALL_HTTP_HAS_STATE  0x4
+
+/* of a trace context that goes on; what must be sent on is 512 at most */
+#define CALL_HTTP_TRACE_MAX  1024
 
 
 /* in call_http_answer_t.state */
@@ -41,6 +45,7 @@ typedef struct {
 static int call_http_is_token(const char *p, size_t n);
 static int call_http_is_path(const char *path);
 static int call_http_is_text(const char *p, size_t n);
+static int call_http_is_trace(const char *s);
 static int call_http_add_headers(call_http_writer_t *w, const char *headers,
     unsigned *given);
 static int call_http_is_ours(const char *name, size_t n);
@@ -115,10 +120,16 @@ call_http_head(const call_http_request_t *request, char *buf, size_t *n)
         call_http_write(&w, "X-Request-ID: %s\r\n", scope->request_id);
     }
 
-    if (!(given & CALL_HTTP_HAS_TRACE) && scope->traceparent[0]
-        && call_http_is_text(scope->traceparent, strlen(scope->traceparent)))
+    if (!(given & CALL_HTTP_HAS_TRACE)
+        && call_http_is_trace(scope->traceparent))
     {
         call_http_write(&w, "traceparent: %s\r\n", scope->traceparent);
+
+        if (!(given & CALL_HTTP_HAS_STATE)
+            && call_http_is_trace(scope->tracestate))
+        {
+            call_http_write(&w, "tracestate: %s\r\n", scope->tracestate);
+        }
     }
 
     if (request->left_ms != INT64_MAX) {
@@ -240,10 +251,25 @@ call_http_add_headers(call_http_writer_t *w, const char *headers,
             *given |= CALL_HTTP_HAS_TRACE;
         }
 
+        if (n == 10 && strncasecmp(p, "tracestate", n) == 0) {
+            *given |= CALL_HTTP_HAS_STATE;
+        }
+
         call_http_write(w, "%.*s\r\n", (int) (end - p), p);
     }
 
     return FAAS_OK;
+}
+
+
+static int
+call_http_is_trace(const char *s)
+{
+    size_t  n;
+
+    n = strlen(s);
+
+    return n != 0 && n <= CALL_HTTP_TRACE_MAX && call_http_is_text(s, n);
 }
 
 

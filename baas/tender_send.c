@@ -124,6 +124,7 @@ tender_send_each(uint32_t operation, faas_bytes_t payload, void *data)
     scope.deadline_ms = (int64_t) (loop_clock_us() / 1000) + TENDER_SEND_MS;
     scope.request_id = "";
     scope.traceparent = "";
+    scope.tracestate = "";
     scope.alloc = tender_send_alloc;
     scope.log = tender_send_log;
     scope.data = s;

@@ -55,6 +55,7 @@ faasctl_ask(wire_operation_e operation, wire_writer_t *question,
                         + FAASCTL_ASK_MS;
     scope.request_id = "";
     scope.traceparent = "";
+    scope.tracestate = "";
     scope.alloc = faasctl_keep;
     scope.log = faasctl_log;
 

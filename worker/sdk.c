@@ -109,6 +109,7 @@ sdk_baas(faas_request_t *r, int *code)
                             : INT64_MAX;
     sdk.scope.request_id = faas_request_id(r);
     sdk.scope.traceparent = request_variable(r, "HTTP_TRACEPARENT");
+    sdk.scope.tracestate = request_variable(r, "HTTP_TRACESTATE");
     sdk.scope.depth = sdk_depth(r);
     sdk.scope.alloc = sdk_alloc;
     sdk.scope.log = sdk_log;
@@ -116,6 +117,10 @@ sdk_baas(faas_request_t *r, int *code)
 
     if (sdk.scope.traceparent == NULL) {
         sdk.scope.traceparent = "";
+    }
+
+    if (sdk.scope.tracestate == NULL) {
+        sdk.scope.tracestate = "";
     }
 
     baas_begin(sdk.baas, &sdk.scope);

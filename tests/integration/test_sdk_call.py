@@ -17,7 +17,8 @@ def test_request_is_exactly_this(function, state):
     answer = function.say("call", function="other", path="/a/b?c=d",
                           headers="X-One: 1\nContent-Type: text/x\n",
                           data="body", header="content-length",
-                          params={"HTTP_TRACEPARENT": "00-ab-cd-01"})
+                          params={"HTTP_TRACEPARENT": "00-ab-cd-01",
+                                  "HTTP_TRACESTATE": "a=b"})
     assert answer == "0 200 2 0 '2'\nok"
     line, headers, body = state.nginx.requests[0]
     assert line == "POST /other/a/b?c=d HTTP/1.1"
@@ -28,7 +29,7 @@ def test_request_is_exactly_this(function, state):
         "content-length": "4", "faas-token": "test:0123456789abcdef",
         "faas-function": "other", "faas-depth": "1",
         "x-request-id": "0123456789abcdef0123456789abcdef",
-        "traceparent": "00-ab-cd-01"}
+        "traceparent": "00-ab-cd-01", "tracestate": "a=b"}
     assert body == b"body"
 
 

@@ -91,6 +91,7 @@ test_scope_of(int64_t ms)
     test_scope.deadline_ms = test_monotonic_ms() + ms;
     test_scope.request_id = "";
     test_scope.traceparent = "";
+    test_scope.tracestate = "";
     test_scope.alloc = test_alloc;
     test_scope.log = test_log;
 

@@ -29,6 +29,7 @@ static baas_scope_t  scope = {
     .deadline_ms = INT64_MAX,
     .request_id = "id",
     .traceparent = "",
+    .tracestate = "",
     .depth = 3
 };
 
@@ -85,6 +86,51 @@ test_id_that_is_no_line_does_not_go_on(void **state)
 
     assert_null(strstr(buf, "X-Request-ID"));
     assert_null(strstr(buf, "traceparent"));
+}
+
+
+/* what a client sent is not what a call fails for */
+
+static void
+test_trace_context_goes_on_if_it_is_of_a_sane_length(void **state)
+{
+    char         buf[CALL_HTTP_HEAD], much[CALL_HTTP_HEAD];
+    faas_call_t  call;
+
+    (void) state;
+
+    memset(&call, 0, sizeof(call));
+    memset(much, 'x', sizeof(much) - 1);
+    much[sizeof(much) - 1] = '\0';
+
+    scope.traceparent = "00-p";
+    scope.tracestate = "a=b,c=d";
+    assert_int_equal(head(&call, "GET", buf), FAAS_OK);
+    assert_non_null(strstr(buf, "\r\ntraceparent: 00-p\r\n"
+                                "tracestate: a=b,c=d\r\n"));
+
+    /* the state is that of its parent */
+
+    call.headers = "TraceParent: mine\n";
+    assert_int_equal(head(&call, "GET", buf), FAAS_OK);
+    assert_null(strstr(buf, "tracestate"));
+
+    call.headers = "Tracestate: mine\n";
+    assert_int_equal(head(&call, "GET", buf), FAAS_OK);
+    assert_null(strstr(buf, "tracestate"));
+    call.headers = NULL;
+
+    scope.tracestate = much;
+    assert_int_equal(head(&call, "GET", buf), FAAS_OK);
+    assert_non_null(strstr(buf, "traceparent"));
+    assert_null(strstr(buf, "tracestate"));
+
+    scope.traceparent = much;
+    assert_int_equal(head(&call, "GET", buf), FAAS_OK);
+    assert_null(strstr(buf, "trace"));
+
+    scope.traceparent = "";
+    scope.tracestate = "";
 }
 
 
@@ -268,6 +314,8 @@ main(void)
     const struct CMUnitTest  tests[] = {
         cmocka_unit_test(test_head_is_this),
         cmocka_unit_test(test_id_that_is_no_line_does_not_go_on),
+        cmocka_unit_test(
+            test_trace_context_goes_on_if_it_is_of_a_sane_length),
         cmocka_unit_test(test_head_fits_or_is_too_large),
         cmocka_unit_test(test_head_of_an_answer_cut_at_every_byte),
         cmocka_unit_test(test_head_of_an_answer_with_every_byte_changed),
