@@ -1,5 +1,5 @@
-"""A redis-server of Debian's package, private, on a free port, that keeps what
-it acknowledged: append-only file, synced always."""
+"""A redis-server of Debian's package, private, on a free port or a unix socket,
+that keeps what it acknowledged: append-only file, synced always."""
 
 import pathlib
 import shutil
@@ -14,17 +14,38 @@ PROGRAM = shutil.which("redis-server")
 
 
 class Redis:
-    def __init__(self, *options):
+    def __init__(self, *options, unix=False):
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="faas-redis-"))
+        self.options = options
+        self.process = None
+        if unix:
+            self.port = 0
+            self.path = self.directory / "redis.sock"
+            self.directory.chmod(0o711)      # functions have their own user
+            self.options += ("--unixsocket", str(self.path),
+                             "--unixsocketperm", "777")
+            return
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
             self.port = s.getsockname()[1]
-        self.options = options
-        self.process = None
 
     @property
     def url(self):
-        return "redis://127.0.0.1:%d/0" % self.port
+        return ("redis://127.0.0.1:%d/0" % self.port if self.port
+                else "unix:%s" % self.path)
+
+    def connect(self):
+        if self.port:
+            return socket.create_connection(("127.0.0.1", self.port),
+                                            PATIENCE)
+        s = socket.socket(socket.AF_UNIX)
+        s.settimeout(PATIENCE)
+        try:
+            s.connect(str(self.path))
+        except OSError:
+            s.close()
+            raise
+        return s
 
     def start(self):
         self.process = subprocess.Popen(
@@ -39,8 +60,7 @@ class Redis:
     def command(self, *words):
         """One command, the first line of its answer."""
 
-        with socket.create_connection(("127.0.0.1", self.port),
-                                      PATIENCE) as s:
+        with self.connect() as s:
             out = b"*%d\r\n" % len(words)
             for word in words:
                 word = str(word).encode()
