@@ -441,6 +441,7 @@ events_apply(events_settings_t *s)
     events.settings = s;
 
     log_open(s->error_log, s->log_level);
+    events_server_settings();
     events_calls_settings();
     events_timers_settings();
     events_consume_settings();

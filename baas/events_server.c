@@ -18,6 +18,7 @@
 #define SERVER_CONNECTIONS  8192
 #define SERVER_STRANGERS    512
 #define SERVER_HELLO_MS     10000
+#define SERVER_UNKNOWN_MS   1000        /* for a function to be told of */
 #define SERVER_STALL_MS     30000       /* for an answer to be taken */
 #define SERVER_HELLO_SIZE   1024
 #define SERVER_SEND_SIZE    (2 * FAAS_MESSAGE_MAX)
@@ -41,8 +42,11 @@ struct events_connection_s {
     events_buffer_t           out;
     int                       owed;        /* answers to come */
     int                       ending;      /* closed when `out` is empty */
+    int                       unknown;     /* its HELLO is looked at again */
+    int                       refused;     /* when it still is: no more */
     uint32_t                  mask;
     loop_timer_t              timer;       /* HELLO, or answers not taken */
+    loop_timer_t              patience;    /* with an unknown function */
     loop_job_t                job;         /* to write, to read on */
 
     events_connection_t      *next;
@@ -63,6 +67,10 @@ static int connection_frame(events_connection_t *c, const wire_head_t *head,
 static size_t connection_limit(const events_connection_t *c);
 static int connection_hello(events_connection_t *c, const wire_head_t *head,
     faas_bytes_t payload);
+static int connection_refuse(events_connection_t *c, const wire_head_t *head,
+    const char *name);
+static void connection_known(events_connection_t *c);
+static void connection_impatient(void *data);
 static int connection_token_is(const events_function_t *f, faas_bytes_t token);
 static int connection_is_held(const events_connection_t *c);
 static void connection_turn(void *data);
@@ -82,15 +90,17 @@ static struct {
     int                       stopped;
     uint64_t                  warn_ms;     /* of strangers: not before */
     char                      scratch[SERVER_READ];
-} server = { .event.fd = -1, .fd = -1 };
+} server = {
+    .event.fd = -1,
+    .fd = -1,
+    .all = { .next = &server.all, .prev = &server.all }
+};
 
 
 int
 events_server_init(int fd)
 {
     server.fd = fd;
-    server.all.next = &server.all;
-    server.all.prev = &server.all;
     server.event.handler = server_accept;
     server.again.handler = server_accept_again;
 
@@ -116,6 +126,20 @@ events_server_stop(void)
 
     for (c = server.all.next; c != &server.all; c = c->next) {
         connection_poll(c);
+    }
+}
+
+
+void
+events_server_settings(void)
+{
+    events_connection_t  *c;
+
+    for (c = server.all.next; c != &server.all; c = c->next) {
+
+        if (c->unknown) {
+            connection_known(c);
+        }
     }
 }
 
@@ -238,6 +262,8 @@ server_open(int fd)
     c->job.data = c;
     c->timer.handler = connection_late;
     c->timer.data = c;
+    c->patience.handler = connection_impatient;
+    c->patience.data = c;
     c->peer = server_peer(fd);
     c->mask = EPOLLIN;
 
@@ -392,6 +418,7 @@ connection_read(events_connection_t *c)
 static int
 connection_parse(events_connection_t *c, events_buffer_t *b)
 {
+    int           rc;
     size_t        n;
     wire_head_t   head;
     faas_bytes_t  payload;
@@ -418,9 +445,16 @@ connection_parse(events_connection_t *c, events_buffer_t *b)
 
         payload.data = b->data + b->start + sizeof(head);
         payload.size = head.length;
+
+        rc = connection_frame(c, &head, payload);
+
+        if (rc == FAAS_EBUSY) {
+            break;               /* looked at again later */
+        }
+
         b->start += sizeof(head) + head.length;
 
-        if (connection_frame(c, &head, payload) != FAAS_OK) {
+        if (rc != FAAS_OK) {
             return FAAS_ERROR;
         }
     }
@@ -484,20 +518,10 @@ connection_hello(events_connection_t *c, const wire_head_t *head,
     f = events_settings_function(events.settings, name);
 
     if (!connection_token_is(f, token)) {
-
-        /* who tries often does not fill the log */
-
-        if (loop_now_ms() >= server.warn_ms) {
-            server.warn_ms = loop_now_ms() + 1000;
-            log_line(LOG_WARN, 0, "a connection to baas.sock is not of "
-                     "function \"%s\", as it says", name);
-        }
-
-        c->ending = 1;
-        events_connection_answer(c, head->operation, head->serial,
-                                 FAAS_EDENIED, NULL);
-        return FAAS_OK;
+        return connection_refuse(c, head, name);
     }
+
+    loop_disarm(&c->patience);
 
     if (c->peer == SERVER_STRANGER) {
         server.strangers--;
@@ -509,6 +533,61 @@ connection_hello(events_connection_t *c, const wire_head_t *head,
     events_connection_answer(c, head->operation, head->serial, FAAS_OK, NULL);
 
     return FAAS_OK;
+}
+
+
+/*
+ * A function may have been called before we were told of it: then the next
+ * settings say who it is.  FAAS_EBUSY: they are waited for.
+ */
+
+static int
+connection_refuse(events_connection_t *c, const wire_head_t *head,
+    const char *name)
+{
+    if (!c->refused) {
+        c->unknown = 1;
+
+        if (!loop_is_armed(&c->patience)) {
+            loop_arm(&c->patience, loop_now_ms() + SERVER_UNKNOWN_MS);
+        }
+
+        return FAAS_EBUSY;
+    }
+
+    /* who tries often does not fill the log */
+
+    if (loop_now_ms() >= server.warn_ms) {
+        server.warn_ms = loop_now_ms() + 1000;
+        log_line(LOG_WARN, 0, "a connection to baas.sock is not of "
+                 "function \"%s\", as it says", name);
+    }
+
+    c->ending = 1;
+    events_connection_answer(c, head->operation, head->serial,
+                             FAAS_EDENIED, NULL);
+
+    return FAAS_OK;
+}
+
+
+/* maybe: its HELLO is the first thing that was not looked at */
+
+static void
+connection_known(events_connection_t *c)
+{
+    c->unknown = 0;
+    loop_post(&c->job);
+}
+
+
+static void
+connection_impatient(void *data)
+{
+    events_connection_t  *c = data;
+
+    c->refused = 1;
+    connection_known(c);
 }
 
 
@@ -541,7 +620,8 @@ connection_token_is(const events_function_t *f, faas_bytes_t token)
 static int
 connection_is_held(const events_connection_t *c)
 {
-    return c->ending || server.stopped || c->owed >= SERVER_OWED
+    return c->ending || c->unknown || server.stopped
+           || c->owed >= SERVER_OWED
            || c->out.end - c->out.start > SERVER_BACKLOG;
 }
 
@@ -663,6 +743,7 @@ connection_close(events_connection_t *c)
     server.n--;
 
     loop_disarm(&c->timer);
+    loop_disarm(&c->patience);
     loop_withdraw(&c->job);
     events_buffer_release(&c->in);
     events_buffer_release(&c->out);

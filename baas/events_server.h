@@ -26,6 +26,9 @@ int events_server_init(int fd);
 /* no new connections, nothing is read any more; answers still go */
 void events_server_stop(void);
 
+/* there are new settings: who was unknown may be known by now */
+void events_server_settings(void);
+
 /* closes all */
 void events_server_cleanup(void);
 

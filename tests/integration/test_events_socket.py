@@ -123,6 +123,21 @@ def test_a_function_that_is_gone_may_nothing(events):
     assert c.code(DEFER, "work", "y", b"", 0, 0) == EDENIED
 
 
+def test_a_function_may_come_before_the_host_has_told_of_it(events):
+    """Its first request may be sent while the settings are on their way."""
+
+    e = events({"work": {}})
+    c = e.client()
+    hello = c.ask(HELLO, "fresh", e.tokens["fresh"])
+    send = c.ask(SEND, "orders", "early", b"", 0, 0)
+    e.client().send("orders", b"other")    # by now that was read
+    e.configure(fresh={})
+    assert e.said() == "ready"
+    assert c.answer(hello) == (OK, [])
+    assert c.answer(send)[0] == OK
+    assert e.client().queues()["orders"]["ready"] == 2
+
+
 @pytest.mark.parametrize("data", [
     b"GET / HTTP/1.0\r\n\r\n" + b"x" * 32,
     frame(SEND, b"", magic=MAGIC + 1),
