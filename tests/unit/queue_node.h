@@ -21,6 +21,7 @@
 
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -28,6 +29,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -408,6 +410,25 @@ kill_message(queue_t *q, const char *queue, const char *id, const char *text)
     } while (0)
 
 
+/* fork(); a child ends with this process, should a check fail before it does */
+
+static inline pid_t
+fork_child(void)
+{
+    pid_t  pid;
+
+    fflush(NULL);
+    pid = fork();
+    assert_true(pid != -1);
+
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+    }
+
+    return pid;
+}
+
+
 /* memory that children share, zeroed */
 
 static inline void *
@@ -438,11 +459,9 @@ together(unsigned n, void (*child)(queue_t *q, unsigned i, void *data),
 
     assert_true(n <= TEST_NODES);
     assert_int_equal(pipe(go), 0);
-    fflush(NULL);
 
     for (i = 0; i < n; i++) {
-        pid[i] = fork();
-        assert_true(pid[i] != -1);
+        pid[i] = fork_child();
 
         if (pid[i] == 0) {
             close(go[1]);

@@ -267,11 +267,8 @@ test_nothing_is_lost_when_nodes_are_killed(void **state)
     end = test_clock(CLOCK_MONOTONIC) + CRASH_MS;
 
     for (rounds = 0; test_clock(CLOCK_MONOTONIC) < end; rounds++) {
-        fflush(NULL);
-
         for (i = 0; i < CRASH_NODES; i++) {
-            pid[i] = fork();
-            assert_true(pid[i] != -1);
+            pid[i] = fork_child();
 
             if (pid[i] == 0) {
                 crash_node(rounds * CRASH_NODES + (unsigned) i);

@@ -311,7 +311,7 @@ full_file_system(void)
     static char  zeros[2 * 1024 * 1024];
 
     if (unshare(CLONE_NEWNS) == -1
-        || mount(NULL, "/", NULL, MS_REC|MS_PRIVATE, NULL) == -1
+        || mount("none", "/", "none", MS_REC|MS_PRIVATE, "") == -1
         || mount("none", test_state, "tmpfs", 0, "size=6m") == -1)
     {
         _exit(77);
@@ -356,8 +356,7 @@ test_a_full_file_system(void **state)
 
     (void) state;
 
-    pid = fork();
-    assert_true(pid != -1);
+    pid = fork_child();
 
     if (pid == 0) {
         full_file_system();
@@ -405,8 +404,7 @@ test_a_read_only_file(void **state)
         (void) chmod(path, 0444);
     }
 
-    pid = fork();
-    assert_true(pid != -1);
+    pid = fork_child();
 
     if (pid == 0) {
         CHILD_CHECK(geteuid() != 0

@@ -575,8 +575,7 @@ test_the_lock_of_a_killed_node_is_taken(void **state)
     (void) state;
 
     assert_int_equal(pipe(ready), 0);
-    pid = fork();
-    assert_true(pid != -1);
+    pid = fork_child();
 
     if (pid == 0) {
         q = queue_node("a");
