@@ -14,6 +14,7 @@
 
 
 static ngx_int_t ngx_http_faas_header_filter(ngx_http_request_t *r);
+static void ngx_http_faas_filter_forged(ngx_http_request_t *r);
 static ngx_http_faas_ctx_t *ngx_http_faas_filter_ours(ngx_http_request_t *r);
 static ngx_int_t ngx_http_faas_filter_proxy_status(ngx_http_request_t *r,
     ngx_http_faas_ctx_t *ctx);
@@ -54,7 +55,14 @@ _Static_assert(sizeof(ngx_http_faas_filter_errors)
 static ngx_int_t
 ngx_http_faas_header_filter(ngx_http_request_t *r)
 {
-    ngx_http_faas_ctx_t  *ctx;
+    ngx_http_faas_ctx_t       *ctx;
+    ngx_http_faas_loc_conf_t  *flcf;
+
+    flcf = ngx_http_get_module_loc_conf(r, ngx_http_faas_module);
+
+    if (flcf->invoke) {
+        ngx_http_faas_filter_forged(r);
+    }
 
     ctx = ngx_http_faas_filter_ours(r);
 
@@ -67,6 +75,47 @@ ngx_http_faas_header_filter(ngx_http_request_t *r)
     }
 
     return ngx_http_next_header_filter(r);
+}
+
+
+/*
+ * The events process and functions that call go by what we say: that something
+ * did not run is not for a function to say, nor for a host that it asked.
+ */
+
+static void
+ngx_http_faas_filter_forged(ngx_http_request_t *r)
+{
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    part = &r->headers_out.headers.part;
+    h = part->elts;
+
+    for (i = 0; /* void */ ; i++) {
+
+        if (i >= part->nelts) {
+
+            if (part->next == NULL) {
+                break;
+            }
+
+            part = part->next;
+            h = part->elts;
+            i = 0;
+        }
+
+        if (h[i].key.len == sizeof("Proxy-Status") - 1
+            && ngx_strncasecmp(h[i].key.data, (u_char *) "Proxy-Status",
+                               sizeof("Proxy-Status") - 1) == 0
+            && h[i].value.len >= sizeof(NGX_HTTP_FAAS_PROXY_NAME) - 1
+            && ngx_strncmp(h[i].value.data, NGX_HTTP_FAAS_PROXY_NAME,
+                           sizeof(NGX_HTTP_FAAS_PROXY_NAME) - 1) == 0)
+        {
+            h[i].hash = 0;
+        }
+    }
 }
 
 

@@ -299,6 +299,20 @@ def test_events_process_has_a_token_of_its_own(faas):
     assert call(host, "/probe", "@events:" + good).status == 200
 
 
+def test_function_cannot_say_in_our_name_that_it_did_not_run(faas):
+    host = faas(deploy=["probe"])
+    good = "@events:" + token(host, "@events")
+    for value, kept in (("nginx-faas;%20error=destination_unavailable", None),
+                        ("other;%20error=dns_error",
+                         "other; error=dns_error")):
+        r = call(host, "/probe?status=503&header=proxy-STATUS:" + value, good)
+        assert r.status == 503
+        assert r.headers["Proxy-Status"] == kept
+    r = call(host, "/nothing", good)
+    assert r.headers["Proxy-Status"].startswith(
+        "nginx-faas; error=destination_not_found")
+
+
 def test_wrong_token_learns_nothing_of_what_there_is(faas):
     host = faas(deploy=["probe"])
     for path in ("/probe", "/nothing"):
