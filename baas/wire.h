@@ -13,7 +13,8 @@
  * under way; answers come in any order.
  *
  * A connection begins with HELLO: a function names itself and its token.  The
- * user root and the owner of faas_state need none, and may do everything.  What is malformed, or comes before HELLO, ends the connection.
+ * user root and the owner of faas_state need none, and may do everything.
+ * What is malformed, or comes before HELLO, ends the connection.
  *
  *   HELLO        name, token
  *   SEND         queue, id, data, delay_ms, sent_ms
