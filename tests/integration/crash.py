@@ -207,11 +207,20 @@ class Sender(threading.Thread):
         else:
             if response.status < 300:
                 return response
-            excuse = (response.status, response.text
-                      if "Proxy-Status" not in response.headers else "")
+            excuse = (response.status, self.what(response))
         assert excuse in excuses, excuse
         self.excuses[excuse] += 1
         return None
+
+    @staticmethod
+    def what(response):
+        """Whatever it says; "" for the platform's own."""
+
+        if "Proxy-Status" in response.headers:
+            return ""
+        if "json" in response.headers.get("Content-Type", ""):
+            return response.json["detail"]
+        return response.text
 
     def finish(self):
         self.join(harness.PATIENCE)
@@ -309,22 +318,21 @@ class Killer:
     def follow(self, senders, kills):
         """So many kills, evenly among what they do, at odd moments."""
 
-        total = sum(sender.n for sender in senders)
         for i in range(kills):
-            there = total * (i + self.random.random()) / kills
+            there = (i + self.random.random()) / kills
             for sender in senders:
                 sender.allowed = (i + 1) / kills
                 if sender.ident is None:
                     sender.start()
-            wait_until(lambda: self.done(senders) >= there,
-                       "%d of %d" % (there, total), 3 * harness.PATIENCE)
+            wait_until(lambda: self.are_there(senders, there),
+                       "%.2f of the work" % there, 3 * harness.PATIENCE)
             self.kill()
         for sender in senders:
             sender.finish()
 
     @staticmethod
-    def done(senders):
+    def are_there(senders, part):
         for sender in senders:
             if sender.failure:
                 raise RuntimeError("a sender failed") from sender.failure
-        return sum(sender.done() for sender in senders)
+        return all(sender.done() >= part * sender.n for sender in senders)
