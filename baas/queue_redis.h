@@ -4,7 +4,8 @@
  *
  *   queue_redis.c           the table of operations, open, close, tick, keys
  *   queue_redis_send.c      sends: group commits, ids that are remembered
- *   queue_redis_receive.c   what is due, what was left, what is new: leases
+ *   queue_redis_receive.c   what is new: leases
+ *   queue_redis_left.c      what is due, what a lease that ran out has left
  *   queue_redis_settle.c    verdicts; longer leases
  *   queue_redis_queues.c    queues and their figures
  *   queue_redis_dead.c      dead letters
