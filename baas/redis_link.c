@@ -17,6 +17,7 @@
 
 #define REDIS_LINK_READ   65536
 #define REDIS_LINK_PAUSE  5          /* ms; when a backlog is full */
+#define REDIS_LINK_ARRAY  1048576    /* elements; nothing of ours has more */
 
 /* a peer that has vanished is noticed after half a minute, also by a
    subscription that says nothing */
@@ -34,6 +35,8 @@ typedef struct {
 } redis_complaint_t;
 
 
+static redisReader *redis_link_reader(void);
+static void *redis_link_array(const redisReadTask *task, int elements);
 static int redis_link_unix(redis_link_t *l, const char *path,
     int64_t deadline_ms);
 static int redis_link_tcp(redis_link_t *l, const redis_address_t *a,
@@ -54,6 +57,15 @@ static int redis_link_wait(redis_link_t *l, short events,
     int64_t deadline_ms);
 static void redis_link_complain(redis_complaint_t *c, const char *what,
     const char *detail);
+
+
+/*
+ * hiredis believes what a server says of an array's length, up to 2^31, and
+ * takes memory for it before an element is there.
+ */
+
+static redisReplyObjectFunctions  redis_link_functions;
+static void *(*redis_link_make_array)(const redisReadTask *task, int elements);
 
 
 int
@@ -86,7 +98,7 @@ redis_link_open(redis_link_t *l, const redis_address_t *a,
     }
 
     if (rc == FAAS_OK) {
-        l->reader = redisReaderCreate();
+        l->reader = redis_link_reader();
 
         if (l->reader == NULL) {
             redis_link_complain(&c, "not connected", "out of memory");
@@ -107,6 +119,34 @@ redis_link_open(redis_link_t *l, const redis_address_t *a,
     }
 
     return rc;
+}
+
+
+static redisReader *
+redis_link_reader(void)
+{
+    redisReader  *reader;
+
+    reader = redisReaderCreate();
+
+    if (reader == NULL) {
+        return NULL;
+    }
+
+    redis_link_functions = *reader->fn;
+    redis_link_make_array = redis_link_functions.createArray;
+    redis_link_functions.createArray = redis_link_array;
+    reader->fn = &redis_link_functions;
+
+    return reader;
+}
+
+
+static void *
+redis_link_array(const redisReadTask *task, int elements)
+{
+    return elements > REDIS_LINK_ARRAY ? NULL
+                                       : redis_link_make_array(task, elements);
 }
 
 

@@ -115,14 +115,21 @@ redis_code(const redisReply *reply)
 }
 
 
+/* what is no list of results says nothing of them */
+
 int
 redis_exec_code(const redisReply *reply)
 {
+    int  code;
+
     if (reply != NULL && reply->type == REDIS_REPLY_NIL) {
         return FAAS_ECONFLICT;
     }
 
-    return redis_code(reply);
+    code = redis_code(reply);
+
+    return code == FAAS_OK && reply->type != REDIS_REPLY_ARRAY ? FAAS_ERROR
+                                                               : code;
 }
 
 

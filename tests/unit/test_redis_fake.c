@@ -539,7 +539,8 @@ test_what_is_not_redis(void **state)
 
     static const char *const  garbage[] = {
         "HTTP/1.1 400 Bad Request\r\n\r\n", "\r\n", "$x\r\n", "*9999999999\r\n",
-        "\0337", "?\r\n", ":\r\n", "$-5\r\n", "SSH-2.0-OpenSSH\r\n"
+        "*1000000000\r\n", "\0337", "?\r\n", ":\r\n", "$-5\r\n",
+        "SSH-2.0-OpenSSH\r\n"
     };
 
     (void) state;
@@ -773,6 +774,9 @@ test_outcomes_of_a_transaction(void **state)
     } answers[] = {
         { "+OK\r\n+QUEUED\r\n*1\r\n+OK\r\n", FAAS_OK },
         { "+OK\r\n+QUEUED\r\n*-1\r\n", FAAS_ECONFLICT },
+        { "+OK\r\n+QUEUED\r\n+OK\r\n", FAAS_ERROR },
+        { "+OK\r\n+QUEUED\r\n:1\r\n", FAAS_ERROR },
+        { "+OK\r\n+QUEUED\r\n$1\r\nx\r\n", FAAS_ERROR },
         { "+OK\r\n+QUEUED\r\n*1\r\n-WRONGTYPE x\r\n", FAAS_ECORRUPT },
         { "+OK\r\n-OOM x\r\n-EXECABORT x\r\n", FAAS_EFULL },
         { "+OK\r\n-NOPERM x\r\n-EXECABORT x\r\n", FAAS_EDENIED },
