@@ -145,6 +145,10 @@ void events_calls_run(struct events_work_s *work);
 int events_calls_wire(uint32_t operation, wire_reader_t *in,
     wire_writer_t *out);
 
+/* the last run of the timer of this key has ended: its next due time may have
+   waited for that */
+void events_timers_wake(const char *key);
+
 /* TIMER_LIST likewise */
 int events_timers_list(wire_writer_t *out);
 

@@ -432,6 +432,28 @@ timers_remove(size_t i)
 }
 
 
+/* nothing is looked at while the engine is at work: later in this turn */
+
+void
+events_timers_wake(const char *key)
+{
+    int64_t          now;
+    timers_timer_t  *t;
+
+    now = events_now_ms();
+    t = timers_find(key);
+
+    if (timers.ended || t == NULL || t->at_ms <= now
+        || t->at_ms > now + EVENTS_DUE_HELD_MS)
+    {
+        return;
+    }
+
+    t->at_ms = now;
+    timers_arm(now);
+}
+
+
 /* 0: not at all */
 
 static void

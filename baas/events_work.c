@@ -637,6 +637,9 @@ work_settled(events_work_t *w, const queue_settlement_t *s)
         {
             events_consume_wake_at(w->binding->queue, s[i].due_ms);
 
+        } else if (s[i].code == FAAS_OK && s[i].timer != NULL) {
+            events_timers_wake(s[i].timer);
+
         } else if (s[i].code != FAAS_OK) {
             log_line(LOG_INFO, 0, "queue \"%s\": the lease of message \"%s\" "
                      "was lost, it comes again", w->binding->queue,

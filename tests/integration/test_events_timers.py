@@ -192,6 +192,26 @@ def test_what_was_missed_is_caught_up_as_asked(events, catchup, ran):
     assert ("was missed" in e.text()) == (catchup != "all")
 
 
+@pytest.mark.parametrize("overlap", ["queue", "skip"])
+def test_what_is_caught_up_in_order_overtakes_the_clock(events, overlap):
+    """A due time that waited for the last run fires when that has ended: at
+    one look a second, what is due each second would stay behind for ever."""
+
+    e = events({"work": {"schedule": ["@every 1s name=t catchup=all overlap="
+                                      + overlap]}})
+    e.nginx.wait(1)
+    assert e.end() == 0
+    known = len(e.nginx.requests)
+    move(e, -120000)
+    e.start()
+    c = e.client()
+    wait_until(lambda: timers(c)["work/t"]["due_ms"] > time.time() * 1000
+               - 2000, "all of it", timeout=30)
+    ran = dues(e.nginx.requests[known:])
+    assert ran == list(range(ran[0], ran[0] + 1000 * len(ran), 1000))
+    assert len(ran) >= 118 and e.nginx.most["work"] == 1
+
+
 def test_a_failed_run_is_tried_again_and_then_dead(events):
     e = events({"work": {"schedule": ["@every 1h name=t attempts=2"]}})
     c = e.client()
