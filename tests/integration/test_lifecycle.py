@@ -158,7 +158,9 @@ def test_kill_9_of_the_master_alone_workers_serve_on_as_orphans(faas):
 def test_reload_keeps_the_warm_instance(faas):
     host = faas(deploy=["probe"], http="faas_function probe { max 1; }")
     first = host.get("/fn/probe").json
-    ours = of_ours(host)
+    # the one that looks after its database comes when that is known to be
+    ours = wait_until(lambda: "faas-tender" in of_ours(host).values()
+                      and of_ours(host))
     for _ in range(3):
         host.reload()
     answer = host.get("/fn/probe").json
