@@ -13,6 +13,7 @@ static database_cached_t *database_cached(database_t *d, const char *sql,
     size_t size, uint32_t hash);
 static database_cached_t *database_place(database_t *d);
 static void database_drop(database_cached_t *c);
+static void database_set_back(database_t *d);
 static int database_errno(const database_t *d, int rc);
 static int database_code_errno(int error);
 
@@ -144,6 +145,29 @@ database_end(database_t *d)
 
     database_rollback(d);
     database_once_forget(d);
+
+    if (d->unset && !d->stuck) {
+        database_set_back(d);
+    }
+}
+
+
+/*
+ * What the next request, of another client, was promised, and what our own
+ * writes need.  Both do nothing in a transaction.
+ */
+
+static void
+database_set_back(database_t *d)
+{
+    int  rc;
+
+    d->own++;
+    rc = sqlite3_exec(d->db, "PRAGMA foreign_keys = ON; "
+                      "PRAGMA query_only = OFF", NULL, NULL, NULL);
+    d->own--;
+
+    d->unset = rc != SQLITE_OK;
 }
 
 

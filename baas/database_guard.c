@@ -161,6 +161,7 @@ database_authorize_pragma(database_t *d, const char *name, const char *value)
              i++)
         {
             if (sqlite3_stricmp(name, database_pragmas[i]) == 0) {
+                d->unset = 1;
                 return SQLITE_OK;
             }
         }

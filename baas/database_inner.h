@@ -89,6 +89,7 @@ struct database_s {
                                               compiles or runs a statement */
     unsigned                  committing;  /* IN_ONCE: this commit is ours */
     unsigned                  stuck;       /* 1: our rollback failed */
+    unsigned                  unset;       /* 1: it set what is set back */
     char                      refused[64]; /* by the authorizer, last; "" */
 
     kv_t                      kv;

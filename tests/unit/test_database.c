@@ -62,6 +62,50 @@ test_statement_of_the_same_text_is_the_same(void **state)
 }
 
 
+static int
+value_of(database_t *d, const char *sql)
+{
+    int            value;
+    sqlite3_stmt  *stmt;
+
+    stmt = database_prepare(d, sql);
+    assert_non_null(stmt);
+    assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
+    value = sqlite3_column_int(stmt, 0);
+    sqlite3_reset(stmt);
+
+    return value;
+}
+
+
+static void
+test_settings_are_those_of_a_request(void **state)
+{
+    sqlite3     *db;
+    uint64_t     version;
+    database_t  *d;
+
+    (void) state;
+
+    d = test_database("a", DATABASE_CREATE);
+    db = database_handle(d);
+
+    assert_int_equal(sqlite3_exec(db, "PRAGMA foreign_keys = OFF; "
+                                  "PRAGMA query_only = ON; BEGIN", NULL,
+                                  NULL, NULL), SQLITE_OK);
+    assert_int_equal(value_of(d, "PRAGMA foreign_keys"), 0);
+
+    database_end(d);
+    database_begin(d, SCOPE);
+
+    assert_int_equal(value_of(d, "PRAGMA foreign_keys"), 1);
+    assert_int_equal(kv_set(database_kv(d), SCOPE, faas_text("k"),
+                            faas_text("v"), 0, KV_ANY, &version), FAAS_OK);
+
+    database_close(d);
+}
+
+
 static void
 test_statement_that_cannot_be(void **state)
 {
@@ -875,6 +919,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         DATABASE_TEST(test_statement_of_the_same_text_is_the_same),
+        DATABASE_TEST(test_settings_are_those_of_a_request),
         DATABASE_TEST(test_statement_that_cannot_be),
         DATABASE_TEST(test_more_statements_than_are_kept),
         DATABASE_TEST(test_statement_survives_another_schema),
