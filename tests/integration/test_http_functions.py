@@ -425,7 +425,8 @@ def test_broken_constraint_leaves_nothing(table):
     ("PRAGMA journal_mode", 403), ("ATTACH ':memory:' AS m", 403),
     ("VACUUM", 403), ("/* x */ -- y\n RELEASE http", 403),
     ("DROP TABLE faas_kv", 403), ("INSERT INTO faas_kv DEFAULT VALUES", 403),
-    ("SELECT load_extension('x')", 400)])
+    ("SELECT load_extension('x')", 400),
+    ("SELECT hex(fts3_tokenizer('simple'))", 400)])
 def test_statement_that_is_refused(table, text, status):
     r = sql(table, text)
     # SQLite looks whether a table is there before it asks who may

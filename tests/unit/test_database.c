@@ -366,6 +366,8 @@ test_what_is_refused(void **state)
         "PRAGMA trusted_schema = 1", "PRAGMA ignore_check_constraints = 1",
         "PRAGMA schema_version = 1", "PRAGMA temp_store_directory = '/tmp'",
         "SELECT load_extension('/tmp/x.so')",
+        "SELECT fts3_tokenizer('simple')",
+        "SELECT FTS3_Tokenizer('simple', ?1)",
         "INSERT INTO faas_kv (key, version, value) VALUES (x'00', 1, x'00')",
         "UPDATE faas_kv SET version = 1", "DELETE FROM faas_kv",
         "DROP TABLE faas_kv", "DROP INDEX faas_kv_expires",
