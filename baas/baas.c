@@ -21,8 +21,9 @@ static int baas_space_fill(baas_t *b, baas_space_t *space,
     const baas_share_t *share);
 static void baas_database_end(const baas_t *b, baas_database_t *d);
 static baas_database_t *baas_database(baas_t *b, const char *name, int *code);
-static baas_database_t *baas_database_open(baas_t *b, const char *name,
+static baas_database_t *baas_database_add(baas_t *b, const char *name,
     int *code);
+static int baas_database_open(baas_t *b, baas_database_t *d);
 static redis_t *baas_redis_server(baas_t *b, const char *url, int *code);
 static const char *baas_redis_url(const baas_t *b);
 static const char *baas_own_name(const baas_t *b, const char *name);
@@ -303,12 +304,15 @@ baas_space(baas_t *b, const char *name, int *code)
         return NULL;
     }
 
-    if (space->holder && !space->holder->begun) {
-        space->holder->begun = 1;
-        database_begin(space->holder->database, b->scope);
+    if (space->holder == NULL) {
+        return space->kv;
     }
 
-    return space->kv;
+    if (!space->holder->begun && baas_database(b, name, code) == NULL) {
+        return NULL;
+    }
+
+    return database_kv(space->holder->database);
 }
 
 
@@ -361,13 +365,7 @@ baas_space_fill(baas_t *b, baas_space_t *space, const baas_share_t *share)
     if (!redis_url_is(b->conf.kv)) {
         space->holder = baas_database(b, space->name, &code);
 
-        if (space->holder == NULL) {
-            return code;
-        }
-
-        space->kv = database_kv(space->holder->database);
-
-        return FAAS_OK;
+        return space->holder ? FAAS_OK : code;
     }
 
     redis = baas_redis_server(b, b->conf.kv, &code);
@@ -472,7 +470,7 @@ baas_database(baas_t *b, const char *name, int *code)
     }
 
     if (d == NULL) {
-        d = baas_database_open(b, name, code);
+        d = baas_database_add(b, name, code);
 
         if (d == NULL) {
             return NULL;
@@ -480,6 +478,25 @@ baas_database(baas_t *b, const char *name, int *code)
     }
 
     if (!d->begun) {
+
+        /* a file that was removed, or has another in its place (a backup),
+           would take writes that nobody ever sees */
+
+        if (d->database && database_is_moved(d->database)) {
+            baas_log(b, "faas: database \"%s\": its file is another one, it "
+                     "is opened again", *name ? name : b->conf.function);
+            database_close(d->database);
+            d->database = NULL;
+        }
+
+        if (d->database == NULL) {
+            *code = baas_database_open(b, d);
+
+            if (*code != FAAS_OK) {
+                return NULL;
+            }
+        }
+
         d->begun = 1;
         database_begin(d->database, b->scope);
     }
@@ -491,21 +508,9 @@ baas_database(baas_t *b, const char *name, int *code)
 
 
 static baas_database_t *
-baas_database_open(baas_t *b, const char *name, int *code)
+baas_database_add(baas_t *b, const char *name, int *code)
 {
-    char                 why[BAAS_LINE];
-    unsigned             flags;
-    const char          *directory, *file;
-    baas_database_t     *d;
-    const baas_share_t  *share;
-
-    file = *name ? name : b->conf.function;
-    share = *name ? baas_conf_share(&b->conf, name) : NULL;
-    directory = share ? share->path : b->conf.data;
-
-    flags = share && !share->write ? DATABASE_READONLY : DATABASE_CREATE;
-    flags |= share ? DATABASE_SHARED : 0;
-    flags |= b->conf.normal ? DATABASE_NORMAL : 0;
+    baas_database_t  *d;
 
     d = calloc(1, sizeof(baas_database_t) + strlen(name) + 1);
     if (d == NULL) {
@@ -515,13 +520,9 @@ baas_database_open(baas_t *b, const char *name, int *code)
 
     (void) strcpy(d->name, name);
 
-    why[0] = '\0';
-    d->database = database_open(directory, file, flags,
-                                b->scope->deadline_ms, code, why,
-                                sizeof(why));
+    *code = baas_database_open(b, d);
 
-    if (d->database == NULL) {
-        baas_log(b, "faas: database \"%s\": %s", file, why);
+    if (*code != FAAS_OK) {
         free(d);
         return NULL;
     }
@@ -530,6 +531,37 @@ baas_database_open(baas_t *b, const char *name, int *code)
     b->databases = d;
 
     return d;
+}
+
+
+static int
+baas_database_open(baas_t *b, baas_database_t *d)
+{
+    int                  code;
+    char                 why[BAAS_LINE];
+    unsigned             flags;
+    const char          *directory, *file;
+    const baas_share_t  *share;
+
+    file = *d->name ? d->name : b->conf.function;
+    share = *d->name ? baas_conf_share(&b->conf, d->name) : NULL;
+    directory = share ? share->path : b->conf.data;
+
+    flags = share && !share->write ? DATABASE_READONLY : DATABASE_CREATE;
+    flags |= share ? DATABASE_SHARED : 0;
+    flags |= b->conf.normal ? DATABASE_NORMAL : 0;
+
+    why[0] = '\0';
+    d->database = database_open(directory, file, flags,
+                                b->scope->deadline_ms, &code, why,
+                                sizeof(why));
+
+    if (d->database == NULL) {
+        baas_log(b, "faas: database \"%s\": %s", file, why);
+        return code;
+    }
+
+    return FAAS_OK;
 }
 
 

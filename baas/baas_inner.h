@@ -21,14 +21,14 @@
 #include "redis.h"
 
 
-/* a database that is open; in a list, and never closed before the process
-   ends or baas_destroy() */
+/* a database that is open; in a list, and closed before baas_destroy() only
+   when its file is another one */
 
 typedef struct baas_database_s  baas_database_t;
 
 struct baas_database_s {
     baas_database_t          *next;
-    database_t               *database;
+    database_t               *database;    /* NULL: it has to be opened again */
     int                       begun;       /* 1: in this request */
     char                      name[];      /* "" is the function's own */
 };
@@ -41,7 +41,7 @@ typedef struct baas_space_s  baas_space_t;
 struct baas_space_s {
     baas_space_t             *next;
     baas_database_t          *holder;      /* NULL: it is in Redis */
-    kv_t                     *kv;
+    kv_t                     *kv;          /* in Redis */
     char                      name[];      /* "" is the function's own */
 };
 

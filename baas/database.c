@@ -179,6 +179,19 @@ database_handle(database_t *d)
 
 
 int
+database_is_moved(const database_t *d)
+{
+    int  moved;
+
+    moved = 0;
+
+    (void) sqlite3_file_control(d->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved);
+
+    return moved;
+}
+
+
+int
 database_is(const database_t *d, const sqlite3 *db)
 {
     return d->db == db;

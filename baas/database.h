@@ -71,6 +71,9 @@ sqlite3 *database_handle(database_t *d);
  */
 sqlite3_stmt *database_prepare(database_t *d, const char *sql);
 
+/* was its file removed, or another one put in its place? */
+int database_is_moved(const database_t *d);
+
 /* is that the handle of this database? */
 int database_is(const database_t *d, const sqlite3 *db);
 

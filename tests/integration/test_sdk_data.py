@@ -176,6 +176,36 @@ def test_lock_of_another_is_waited_for_until_the_deadline(zygote, state):
     function.close()
 
 
+@pytest.mark.parametrize("backup", [False, True])
+def test_file_that_is_another_one_is_opened_again(function, state, backup):
+    """An acknowledged write is in the file that is there."""
+
+    def files():
+        return sorted(state.data.glob("test.db*"))
+
+    function.sql("CREATE TABLE t(x); INSERT INTO t VALUES(1)")
+    function.say("kv_set", key="old", value="v")
+    if backup:
+        with sqlite3.connect(state.data / "test.db") as db:
+            with sqlite3.connect(state.path / "backup") as copy:
+                db.backup(copy)
+        if os.geteuid() == 0:
+            os.chown(state.path / "backup", runtime.UID, runtime.GID)
+    for path in files():
+        path.unlink()
+    if backup:
+        (state.path / "backup").rename(state.data / "test.db")
+    assert code(function.say("kv_set", key="new", value="v")) == 0
+    assert code(function.say("kv_get", key="old")) == (
+        0 if backup else CODES["NOTFOUND"])
+    assert function.sql("CREATE TABLE IF NOT EXISTS t(x);"
+                        "INSERT INTO t VALUES(2); SELECT sum(x) FROM t") \
+        == "%d\nrc 0" % (3 if backup else 2)
+    with sqlite3.connect(state.data / "test.db") as db:
+        assert db.execute("SELECT count(*) FROM faas_kv WHERE key = ?",
+                          (b"new",)).fetchone() == (1,)
+
+
 def test_who_is_told_that_it_was_too_late_can_still_answer(zygote, state):
     source = """
     #include <faas.h>
