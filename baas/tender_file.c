@@ -93,6 +93,13 @@ tender_file_tick(tender_file_t *f, int directory, const char *path,
         return 0;
     }
 
+    /* one that was put in its place has a log of its own */
+
+    if (f->database != NULL && database_is_moved(f->database)) {
+        tender_file_close(f);
+        f->fresh = 1;
+    }
+
     if (!tender_file_look(f, directory, now_ms) && f->database == NULL
         && kv_now_ms() < f->purge_ms)
     {

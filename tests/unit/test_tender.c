@@ -170,6 +170,42 @@ test_checkpoint_when_it_is_old(void **state)
 }
 
 
+/* while it was looked after: from then on the new one is */
+
+static void
+test_file_that_is_replaced(void **state)
+{
+    off_t        size;
+    database_t  *d;
+
+    (void) state;
+
+    d = test_database("a", DATABASE_CREATE);
+    test_tender("token");
+
+    test_fill(d, 2);
+    (void) test_tick(1000);
+    assert_non_null(test_file("a")->database);
+
+    assert_int_equal(unlink(test_path("a.db")), 0);
+    assert_int_equal(unlink(test_path("a.db-wal")), 0);
+    assert_int_equal(unlink(test_path("a.db-shm")), 0);
+    database_close(d);
+
+    d = test_database("a", DATABASE_CREATE);
+    test_fill(d, 2);
+    size = test_size("a.db");
+
+    (void) test_tick(1000);
+    (void) test_tick(5000);
+    (void) test_tick(5000);
+    assert_true(test_size("a.db") > size);
+
+    database_close(d);
+    test_tender_end();
+}
+
+
 static void
 test_checkpoint_when_it_is_much(void **state)
 {
@@ -508,6 +544,7 @@ main(void)
         DATABASE_TEST(test_checkpoint_when_it_is_much),
         DATABASE_TEST(test_long_reader),
         DATABASE_TEST(test_new_and_removed_databases),
+        DATABASE_TEST(test_file_that_is_replaced),
         DATABASE_TEST(test_log_that_was_left),
         DATABASE_TEST(test_bad_files_cost_a_line_each),
         DATABASE_TEST(test_bad_directories_cost_a_line_each),
