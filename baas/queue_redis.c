@@ -514,7 +514,7 @@ qr_said(queue_redis_t *e, int rc)
     if (rc == FAAS_OK) {
 
         if (e->down != FAAS_OK) {
-            log_line(LOG_NOTICE, 0, "faas: queues in Redis are back");
+            log_line(LOG_NOTICE, 0, "queues in Redis are back");
             e->down = FAAS_OK;
         }
 
@@ -525,7 +525,7 @@ qr_said(queue_redis_t *e, int rc)
         return;
     }
 
-    log_line(LOG_ERROR, 0, "faas: queues in Redis: %s: %s", faas_error(rc),
+    log_line(LOG_ERROR, 0, "queues in Redis: %s: %s", faas_error(rc),
              redis_why(e->redis));
 
     e->down = rc;
