@@ -151,7 +151,7 @@ def test_messages_of_a_batch_are_retried_one_by_one(events):
 
     def answer(r):
         if len(e.nginx.requests) == 1:
-            return 200, {"Faas-Retry": "1;1, 3;0, 9, x, 2;y"}
+            return 200, {"Faas-Retry": "1;1, 3;0"}
         return 500, {"Faas-Done": "0, 1"}
 
     e.nginx.answer = answer
