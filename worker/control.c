@@ -471,6 +471,15 @@ control_reload(control_t *c, faas_control_message_t *m)
         return control_refuse(c, "a malformed RELOAD");
     }
 
+    if (supervisor.draining) {
+
+        /* what is new would serve nobody: nginx starts another host, which
+           waits for our place */
+
+        drain_begin("another host is waiting", 1);
+        return -1;
+    }
+
     if (supervisor_configure(m->fd[0], note) == -1) {
 
         /* the old configuration stays in force, and so does the lifeline */

@@ -229,6 +229,20 @@ def test_reload_that_adds_and_removes_the_host(faas):
     wait_until(lambda: host.get("/fn/probe").status == 200)
 
 
+def test_reload_while_the_host_ends_starts_another(faas):
+    host = faas(deploy=["probe"])
+    host.allowed += ["the keeper is gone", "the host is gone"]
+    held = host.hold("g")
+    keeper = [pid for pid in host.processes() if "--keeper" in cmdline(pid)]
+    host.send(signal.SIGKILL, keeper[0])
+    wait_until(lambda: host.get("/fn/probe").status == 503)
+    host.reload()
+    wait_until(lambda: host.get("/fn/probe").status == 200)
+    assert host.log_has("the host is gone, starting another")
+    # no instance outlives its host, whatever it is doing
+    assert held[0].result().status in (502, 503, 504)
+
+
 def test_binary_upgrade_shares_the_host(faas):
     # nginx refuses it while its starter is its parent
     host = faas(deploy=["probe"], main="daemon on;", start=False,
