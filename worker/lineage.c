@@ -105,6 +105,7 @@ lineage_adopt(version_t *v)
 
     v->lineage = LINEAGE_STARTING;
     v->asked = atomic_load(&v->sh->init_pid) == 0;
+    v->unsure = v->asked;
     loop_arm(&v->timer, loop_now_ms() + v->function->limits.init_timeout_ms
                         + LINEAGE_GRACE_MS);
 }
@@ -196,6 +197,7 @@ lineage_started(uint32_t index, int32_t pid)
 
     if (v != NULL && v->asked) {
         v->asked = 0;
+        v->unsure = 0;
         atomic_store(&v->sh->init_pid, pid);
     }
 }
@@ -390,7 +392,7 @@ lineage_close_template(version_t *v)
 void
 lineage_closed(version_t *v)
 {
-    int  expected;
+    int  expected, unsure;
 
     expected = v->lineage == LINEAGE_ENDING;
 
@@ -413,10 +415,21 @@ lineage_closed(version_t *v)
 
     lineage_drop(v, "report", &v->report);
 
+    unsure = v->unsure;
+
     v->asked = 0;
+    v->unsure = 0;
     v->forks = 0;
     v->template_pid = 0;
     v->lineage = LINEAGE_NONE;
+
+    if (unsure && atomic_load(&v->sh->state) == FAAS_VERSION_LOADING) {
+
+        /* it was hardly ever there, which is not the version's fault */
+
+        lineage_restart(v, 10);
+        return;
+    }
 
     version_lineage_ended(v);
 }
