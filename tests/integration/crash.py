@@ -131,10 +131,15 @@ def progress(host, name):
 
 
 def rows(host, function, sql="SELECT id, data FROM effects"):
+    """Of its own database; a table that is not there yet fails, too, as
+    wait_until() wants it."""
+
     path = host.state / "data" / function / (function + ".db")
     db = sqlite3.connect("file:%s?mode=ro" % path, uri=True)
     try:
         return db.execute(sql).fetchall()
+    except sqlite3.OperationalError as error:
+        raise AssertionError(sql) from error
     finally:
         db.close()
 
@@ -269,7 +274,8 @@ class Producer(Sender):
 
 class Killer:
     """Kills victims by turns: "events", "tender", "supervisor", "worker",
-    "engine", or the name of a function, of which it is an instance."""
+    "engine", or the name of a function, of which it is an instance; or calls
+    one, which does it with the killer's help."""
 
     def __init__(self, host, engine, victims, seed=11):
         self.host = host
@@ -299,18 +305,22 @@ class Killer:
         if victim is None:
             victim = self.victims[self.turn % len(self.victims)]
             self.turn += 1
-        if victim == "engine":
+        if callable(victim):
+            victim(self)
+        elif victim == "engine":
             self.engine.crash()
         else:
-            wait_until(lambda: self.try_to_kill(victim), victim)
+            wait_until(lambda: self.signal(victim, signal.SIGKILL), victim)
         self.killed[victim] += 1
 
-    def try_to_kill(self, victim):
+    def signal(self, victim, number):
+        """A signal to one of them; False when there is none."""
+
         pids = self.find(victim)
         if not pids:
             return False
         try:
-            os.kill(self.random.choice(pids), signal.SIGKILL)
+            os.kill(self.random.choice(pids), number)
         except ProcessLookupError:
             return False
         return True

@@ -2,6 +2,7 @@
 part is killed, again and again."""
 
 import collections
+import math
 import time
 
 from crash import (Killer, Producer, Sender, end, engine,       # noqa: F401
@@ -22,9 +23,18 @@ BLOCKS = {
     "echo": QUICK + " async attempts=50;",
 }
 
-VICTIMS = ["events", "engine", "later", "echo", "tender", "events",
+
+def when_due(killer):
+    """Kills the events process while it makes calls of a due time."""
+
+    now = time.time()
+    time.sleep(math.ceil(now) - now + killer.random.random() * 0.02)
+    killer.kill("events")
+
+
+VICTIMS = ["events", "engine", "later", "echo", "tender", when_due,
            "ticks", "_calls", "worker", "engine", "supervisor", "tally",
-           "producer"]
+           "producer", when_due]
 
 
 class Caller(Sender):
@@ -78,7 +88,7 @@ def test_due_times_and_calls_survive_kills(faas, engine):
                 for i in range(2)]
     callers = [Caller(host, "c%d" % i, 100) for i in range(3)]
     killer = Killer(host, engine, VICTIMS)
-    killer.follow([*deferred, *callers, Clock(host, 8)], 26)
+    killer.follow([*deferred, *callers, Clock(host, 8)], 28)
     assert all(killer.killed[victim] >= 2 for victim in killer.victims)
     ended_ms = int(time.time() * 1000)
 

@@ -3,6 +3,8 @@ again: functions, the events process, the tender, the supervisor, nginx's
 workers, and Redis."""
 
 import collections
+import os
+import signal
 
 from crash import (Killer, Producer, drain, end, engine,        # noqa: F401
                    faasctl, journal, rows, start)
@@ -23,7 +25,26 @@ BLOCKS = {
               % ATTEMPTS,
 }
 
-VICTIMS = ["events", "orders", "engine", "bills", "tender", "events",
+
+
+def with_receipts(killer):
+    """Kills those that have done a bill and cannot send its receipt, and the
+    events process that does not take it."""
+
+    host = killer.host
+
+    def is_unsent_or_idle():
+        return host.function("bills")["instances"]["busy"] == 0 \
+            or rows(host, "bills", "SELECT 1 FROM faas_outbox")
+
+    wait_until(lambda: killer.signal("events", signal.SIGSTOP), "events")
+    wait_until(is_unsent_or_idle, "an outbox")
+    for pid in killer.find("bills"):
+        os.kill(pid, signal.SIGKILL)
+    killer.kill("events")
+
+
+VICTIMS = ["events", "orders", "engine", "bills", "tender", with_receipts,
            "producer", "worker", "engine", "supervisor", "receipts"]
 
 
