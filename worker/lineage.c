@@ -103,11 +103,17 @@ lineage_adopt(version_t *v)
         return;
     }
 
-    v->lineage = LINEAGE_STARTING;
-    v->asked = atomic_load(&v->sh->init_pid) == 0;
-    v->unsure = v->asked;
-    loop_arm(&v->timer, loop_now_ms() + v->function->limits.init_timeout_ms
-                        + LINEAGE_GRACE_MS);
+    /*
+     * It was being loaded, and what it said of that, or START itself, may
+     * have gone with our predecessor: it is loaded anew
+     */
+
+    lineage_abandon(v);
+    atomic_store(&v->sh->init_pid, 0);
+
+    if (state == FAAS_VERSION_LOADING) {
+        loop_arm(&v->timer, loop_now_ms());
+    }
 }
 
 
@@ -197,7 +203,6 @@ lineage_started(uint32_t index, int32_t pid)
 
     if (v != NULL && v->asked) {
         v->asked = 0;
-        v->unsure = 0;
         atomic_store(&v->sh->init_pid, pid);
     }
 }
@@ -392,7 +397,7 @@ lineage_close_template(version_t *v)
 void
 lineage_closed(version_t *v)
 {
-    int  expected, unsure;
+    int  expected;
 
     expected = v->lineage == LINEAGE_ENDING;
 
@@ -415,21 +420,10 @@ lineage_closed(version_t *v)
 
     lineage_drop(v, "report", &v->report);
 
-    unsure = v->unsure;
-
     v->asked = 0;
-    v->unsure = 0;
     v->forks = 0;
     v->template_pid = 0;
     v->lineage = LINEAGE_NONE;
-
-    if (unsure && atomic_load(&v->sh->state) == FAAS_VERSION_LOADING) {
-
-        /* it was hardly ever there, which is not the version's fault */
-
-        lineage_restart(v, 10);
-        return;
-    }
 
     version_lineage_ended(v);
 }

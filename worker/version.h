@@ -57,9 +57,6 @@ struct version_s {
     loop_event_t              report;
     loop_timer_t              timer;         /* of what comes next */
     int                       asked;         /* 1: START sent, no STARTED */
-    int                       unsure;        /* 1: taken over from a supervisor
-                                                that may have died before it
-                                                had sent START */
     int32_t                   template_pid;  /* inside */
     journal_t                 journal;
 
