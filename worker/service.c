@@ -314,12 +314,18 @@ service_said(service_t *s, const char *text)
 static void
 service_gone(service_t *s)
 {
+    char      pid[16];
     uint64_t  at_ms;
 
     if (s->state == SERVICE_RUNNING) {
-        log_line(LOG_ERROR, 0, "%s process %d is gone%s", s->title,
-                 (int) s->pid, supervisor.draining ? ""
-                                                   : ", starting another");
+        pid[0] = '\0';
+
+        if (s->pid != 0) {
+            (void) snprintf(pid, sizeof(pid), " %d", (int) s->pid);
+        }
+
+        log_line(LOG_ERROR, 0, "%s process%s is gone%s", s->title, pid,
+                 supervisor.draining ? "" : ", starting another");
     }
 
     service_kill(s);
@@ -422,7 +428,7 @@ service_kill(service_t *s)
 }
 
 
-/* for lines of the log only */
+/* for lines of the log only; 0: it has ended, and nobody knows any more */
 
 static int32_t
 service_pid(int process)
@@ -448,7 +454,7 @@ service_pid(int process)
 
     (void) fclose(info);
 
-    return pid;
+    return pid > 0 ? pid : 0;
 }
 
 

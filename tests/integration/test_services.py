@@ -351,6 +351,23 @@ def test_supervisor_killed_keeps_the_events_process(host):
     assert "events process %d is gone" % pid in h.log()
 
 
+def test_events_that_ended_with_the_supervisor_is_told_of_in_words(host):
+    """The next one is handed what it cannot name any more."""
+
+    h = host()
+    pid = h.events()
+    os.kill(h.keeper, signal.SIGSTOP)
+    try:
+        for victim in (h.supervisor, pid):
+            os.kill(victim, signal.SIGKILL)
+    finally:
+        os.kill(h.keeper, signal.SIGCONT)
+    h.events(but=pid)
+    line, = [l for l in h.log().splitlines() if "is gone" in l]
+    assert re.search(r"faas: events process( %d)? is gone, starting" % pid,
+                     line), line
+
+
 def test_never_two_whoever_is_killed(host):
     h = host()
     for i in range(12):
