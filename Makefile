@@ -348,6 +348,7 @@ asan: deps
 	@$(MAKE) --no-print-directory $(ASAN) integration
 
 -include bench/bench.mk
+-include tests/fault/fault.mk
 
 
 # -- lint ---------------------------------------------------------------------
