@@ -37,11 +37,17 @@ void
 patrol_init(void)
 {
     patrol.timer.handler = patrol_look;
-    loop_arm(&patrol.timer, loop_now_ms() + PATROL_MS);
 }
 
 
 /* -- what nobody tells of -------------------------------------------------- */
+
+void
+patrol_watch(void)
+{
+    patrol_within(PATROL_MS);
+}
+
 
 void
 patrol_soon(void)

@@ -15,6 +15,9 @@
 
 void patrol_init(void);
 
+/* an instance was started: looks are taken from now on, while any lives */
+void patrol_watch(void);
+
 /* a look within a few milliseconds, not within the usual time */
 void patrol_soon(void);
 

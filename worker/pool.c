@@ -397,6 +397,7 @@ pool_start_one(function_t *f, version_t *v)
     }
 
     instance_end_watch(s, f->limits.init_timeout_ms);
+    patrol_watch();
     memory_started(f);
 
     return 0;

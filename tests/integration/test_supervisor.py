@@ -803,12 +803,35 @@ def test_reload_changes_limits_and_keeps_instances(host):
     w = master.Worker(h)
     w.call("hello")
     pids = h.pids("hello")
-    h.blocks = {"hello": {"max": 3, "timeout": 1234, "min": 2}}
+    h.blocks = {"hello": {"max": 3, "idle_timeout": 99000, "min": 2}}
     assert h.reload() == (master.ACCEPTED, "")
     limits = h.function("hello").limits
-    assert (limits.max, limits.timeout_ms) == (3, 1234)
+    assert (limits.max, limits.idle_timeout_ms) == (3, 99000)
     wait_until(lambda: len(h.pids("hello")) == 2, "min")
     assert set(pids) < set(h.pids("hello"))
+
+
+@pytest.mark.parametrize("name", ["timeout", "max_requests"])
+def test_reload_replaces_instances_that_were_told_another_limit(host, name):
+    h = host(put={"hello": hello()}, blocks={"hello": {"min": 1}})
+    w = master.Worker(h)
+    old = int(w.call("hello").body.split()[1])
+    h.blocks = {"hello": {"min": 1, name: 1234}}
+    assert h.reload() == (master.ACCEPTED, "")
+    wait_until(lambda: h.states("hello") == ["idle"]
+               and h.pids("hello") != [old], "another instance")
+    assert not alive([old])
+
+
+def test_instances_are_looked_at_after_a_time_without_any(host):
+    h = host(put={"hello": hello()}, blocks={"hello": {"timeout": 200}})
+    # longer than from one look to the next
+    time.sleep(0.6)
+    w = master.Worker(h)
+    slot, word = w.acquire("hello")
+    pid = h.slot(slot).pid
+    wait_until(lambda: not alive([pid]), "the end of who is over its budget")
+    assert h.function("hello").kills == 1
 
 
 def test_reload_that_is_refused_changes_nothing(host):
