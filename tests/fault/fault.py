@@ -19,6 +19,7 @@ ends with 0 or 1.  It can be repeated with --seed; --quick is for CI.
 """
 
 import argparse
+import bisect
 import collections
 import mmap
 import os
@@ -260,6 +261,7 @@ class Ticker:
 
     def __init__(self, x):
         self.file = x.directory / "ticks"
+        self.size, self.known = 0, []
         with open(self.file, "wb") as out:
             self.process = subprocess.Popen([str(x.program("ticker"))],
                                             stdin=subprocess.DEVNULL,
@@ -283,21 +285,23 @@ class Ticker:
                    for a, b in self.intervals_near(begin, end)) / 1000
 
     def intervals_near(self, begin, end):
-        return [(a, b) for a, b in self.cached() if a < end and b > begin]
+        known = self.cached()
+        # they are in order, and none is within another
+        at = bisect.bisect_left(known, begin, key=lambda span: span[1])
+        while at < len(known) and known[at][0] < end:
+            yield known[at]
+            at += 1
 
     def cached(self):
         size = self.file.stat().st_size
-        if getattr(self, "_size", None) != size:
-            self._size, self._intervals = size, self.intervals()
-        return self._intervals
+        if self.size != size:
+            self.size, self.known = size, self.intervals()
+        return self.known
 
-    def undisturbed(self, records, slack=5):
-        """Those records during which no more than slack ms were lost, and how
-        many were left out."""
+    def undisturbed(self, spans, slack=3):
+        """Those of [(begin, end)] in which no more than slack ms were lost."""
 
-        kept = Records(r for r in records
-                       if self.lost(r.start, r.end) <= slack)
-        return kept, len(records) - len(kept)
+        return [span for span in spans if self.lost(*span) <= slack]
 
 
 # -- processes ----------------------------------------------------------------
@@ -353,6 +357,21 @@ def instances(host, name=None):
     return found
 
 
+def inner_pid(pid):
+    """By which pid a process knows itself."""
+
+    for line in pathlib.Path("/proc/%d/status" % pid).read_text().split("\n"):
+        if line.startswith("NSpid:"):
+            return int(line.split()[-1])
+    return pid
+
+
+def now_us():
+    """The clock of records, executions and disturbances."""
+
+    return time.monotonic_ns() // 1000
+
+
 def _instance(found, pid, state, name):
     words = harness.cmdline(pid).split(" ")
     if len(words) == 3 and words[0] == "faas:" and words[2][:1] == "#" \
@@ -386,6 +405,7 @@ class Experiment:
         self.hosts = []
         self.ledgers = {}
         self.own = []               # our processes, to be ended with us
+        self.warmed = set()         # upper halves of ids of warming up
         self.baseline = {}          # host -> role -> descriptors
         self.lines = []
         self.failures = []
@@ -511,6 +531,7 @@ class Experiment:
             limit = self.limits[name]
 
             def used():
+                self.warmed.add(Load.first_id >> 32)
                 self.load(host, "/fn/%s?ms=50" % name, unchecked=True,
                           connections=2 * limit,
                           count=4 * limit).result()
@@ -537,21 +558,68 @@ class Experiment:
                 what, ": %s" % (detail,) if detail != "" else ""))
         return holds
 
-    def bound(self, what, values, limit, part=100, unit="ms"):
-        """So many percent of what was measured must be within the limit; in a
-        quick run it is only said."""
+    def bound(self, what, spans, limit, part=100):
+        """So many percent of the spans, (begin, end) in microseconds, must
+        take no more than limit ms; those in which the machine itself stood
+        still are left out.  In a quick run it is only said."""
 
+        kept = self.ticker.undisturbed(spans)
+        values = [(end - begin) / 1000 for begin, end in kept]
         worst = percentile(values, part)
-        self.figure(what, "p50 %.1f p99 %.1f max %.1f %s of %d, bound %g" % (
-            percentile(values, 50), percentile(values, 99),
-            max(values, default=0), unit, len(values), limit))
+        self.figure(what, "p50 %.1f p99 %.1f max %.1f ms of %d, %d more"
+                    " disturbed; bound %g" % (
+                        percentile(values, 50), percentile(values, 99),
+                        max(values, default=0), len(values),
+                        len(spans) - len(kept), limit))
         if not self.quick:
-            self.check("%s within %g %s" % (what, limit, unit),
-                       worst <= limit, "%.1f" % worst)
+            self.check("%s within %g ms" % (what, limit), worst <= limit,
+                       "%.1f" % worst)
 
     def summary(self, records, what="requests"):
         self.figure(what, "%d: %s" % (len(records), ", ".join(
             "%s %d" % item for item in sorted(records.kinds().items()))))
+
+    def check_executions(self, records, *ledgers, retried=("GET", "HEAD")):
+        """What every experiment promises of each request: a right answer was
+        made by exactly one execution, or, where the method allows another
+        try, by the last of two of which the first was cut short; who was told
+        that it was not started was not; nobody was told that it may have been
+        who was not; nothing ran that was not asked for.  Returns id -> its
+        executions."""
+
+        runs = collections.defaultdict(list)
+        for ledger in ledgers:
+            for e in ledger.executions():
+                if e.id:
+                    runs[e.id].append(e)
+        twice, never, lied, failed = [], [], [], []
+        for r in records:
+            n = len(runs.get(r.id, ()))
+            if n > (2 if r.method in retried else 1):
+                twice.append(r)
+            if r.kind == "ok" and n == 0:
+                never.append(r)
+            if r.kind == "status" and r.started == "0" and n:
+                lied.append(r)
+            if r.kind == "raced" and n:
+                failed.append(r)
+        self.check("nothing was run twice", not twice, twice[:3])
+        self.check("what was answered was run", not never, never[:3])
+        self.check("what was not started did not run", not lied, lied[:3])
+        self.check("what crossed the end of a connection did not run",
+                   not failed, failed[:3])
+        self.check("no answer to another request", not records.count("wrong"),
+                   records.of("wrong")[:3])
+        self.check("no garbled answer", not records.count("garbled"),
+                   records.of("garbled")[:3])
+        self.check("none hung", not records.count("hung"),
+                   records.of("hung")[:3])
+        asked = records.ids()
+        strangers = [i for i in runs
+                     if i not in asked and i >> 32 not in self.warmed]
+        self.check("nothing was run that nobody asked for", not strangers,
+                   ["%x" % i for i in strangers[:3]])
+        return runs
 
     # after-state
 
