@@ -1,0 +1,86 @@
+#!/usr/bin/env python3
+"""R6: 1000 connections ask at once for a function of which no service time is
+known, with `max 8` and `queue 64`.
+
+With one nginx worker exactly 72 are admitted, with several never more; the
+others are refused at once, with Retry-After, and each who was admitted is
+answered."""
+
+import fault
+
+MAX, QUEUE, CLIENTS = 8, 64, 1000
+
+
+def flood(x, workers):
+    """A host of its own: only a fresh one has measured nothing."""
+
+    host = x.host({"echo": "max %d; queue %d timeout=30s; timeout 20s;"
+                   % (MAX, QUEUE)}, workers=workers, warm=False,
+                  server="location = /plain { return 503; }")
+    what = "%d nginx worker%s" % (workers, "s" if workers > 1 else "")
+    at_once = dict(connections=CLIENTS, count=CLIENTS, burst=True,
+                   bound=35000, methods={"GET": 1, "POST": 1})
+    plain = x.load(host, "/plain", **at_once).result()
+    records = x.load(host, "/fn/echo?ms=%d" % x.pick(400, 1500),
+                     **at_once).result()
+    x.summary(records, what)
+
+    x.check_executions(records, x.ledgers["echo"])
+    admitted, refused = records.count("ok"), records.of(503)
+    first = min(r.end for r in records.of("ok"))
+    late = [r for r in records if r.sent > first]
+    if workers == 1 and not late:
+        x.check("exactly %d admitted" % (MAX + QUEUE),
+                admitted == MAX + QUEUE, admitted)
+    # an instance that got free made room for who came later than that
+    x.check("no more than %d admitted" % (MAX + QUEUE),
+            admitted <= MAX + QUEUE + len(late), admitted)
+    check_refusals(x, records)
+    x.check("eight at once", x.ledgers["echo"].most == MAX,
+            x.ledgers["echo"].most)
+    x.at_rest(host)
+    compare(x, what, refused, plain)
+
+    # once more, with all slots there and a service time known
+    x.warm(host, ["echo"])
+    again = x.load(host, "/fn/echo?ms=20", **at_once).result()
+    x.summary(again, "%s, service time known" % what)
+    x.check_executions(fault.Records(records + again), x.ledgers["echo"])
+    check_refusals(x, again)
+    x.figure("Retry-After", "%s unknown, %s known" % tuple(
+        "/".join(sorted({r.retry_after for r in rs.of(503)}, key=int))
+        for rs in (records, again)))
+
+
+def check_refusals(x, records):
+    refused = records.of(503)
+    x.check("every other one is refused: 503",
+            records.count("ok") + len(refused) == CLIENTS, records.kinds())
+    x.check("each with Retry-After", all(r.retry_after.isdigit()
+                                         and int(r.retry_after) >= 1
+                                         for r in refused))
+    x.check("each not started",
+            {r.started for r in refused} <= {"0"}
+            and {r.outcome for r in refused} <= {"queue_full", "shed"},
+            {(r.outcome, r.started) for r in refused})
+
+
+def compare(x, what, refused, plain):
+    """Beside what nginx itself needs to say 503 to so many at once."""
+
+    ours, nginx = refused.percentile(99), plain.percentile(99)
+    x.figure("refused, %s" % what, "p50 %.1f p99 %.1f ms; `return 503`:"
+             " p50 %.1f p99 %.1f" % (refused.percentile(50), ours,
+                                     plain.percentile(50), nginx))
+    if not x.quick and not x.ticker.lost(min(r.start for r in refused),
+                                         max(r.end for r in refused)):
+        x.check("refused within 20 ms of what nginx needs",
+                ours - nginx <= 20, "%.1f" % (ours - nginx))
+
+
+def run(x):
+    for workers in (1, 2) if x.quick else (1, 2, 4, 1, 2, 4):
+        flood(x, workers)
+
+
+fault.main(run, "R6", "a flood is admitted up to the limit and refused beyond")
