@@ -491,13 +491,14 @@ class Experiment:
              location="", start=True, connections=4096, **options):
         """A host with functions: name -> what stands in its faas_function
         block, which must name its max.  Of the same source as its name,
-        unless sources says another.  It is warmed up (every slot was used,
+        unless sources says another.  location: more for that of /fn/, in
+        which DIR is the host's directory.  It is warmed up (every slot was used,
         all is at rest again), and what it has open then is the measure for
         the end."""
 
         host = harness.Host(self.programs(), self.compile, user=self.user,
                             workers=workers, connections=connections,
-                            location=OUTCOME_HEADERS + location, **options)
+                            **options)
         self.hosts.append(host)
         self.limits = {}
         blocks = []
@@ -512,7 +513,9 @@ class Experiment:
                 block += " " + AT_REST
             blocks.append("faas_function %s { %s env LEDGER=%s; }"
                           % (name, block, ledger.path))
-        host.configure(http="\n".join(blocks) + "\n" + http)
+        host.configure(http="\n".join(blocks) + "\n" + http,
+                       location=OUTCOME_HEADERS
+                       + location.replace("DIR", str(host.dir)))
         for name in functions:
             self.deploy(host, name, (sources or {}).get(name))
         if start:
