@@ -7,11 +7,13 @@
  * one line in the file, whatever became of it:
  *
  *   ID METHOD START SENT FIRST END STATUS CLASS REUSED BYTES RETRY_AFTER
- *   OUTCOME STARTED VALUE PROCESS VERSION PROXY_STATUS
+ *   OUTCOME STARTED WORKER VALUE PROCESS VERSION PROXY_STATUS
  *
  * Times are microseconds of CLOCK_MONOTONIC, 0: it did not come to that.
  * REUSED: requests that this connection had had answered before.  BYTES: of
- * the answer.  What is not there is "-"; PROXY_STATUS is the rest of the line.
+ * the answer.  WORKER: pid of the nginx worker that answers on this connection,
+ * once it has said so in X-Worker.  What is not there is "-"; PROXY_STATUS is
+ * the rest of the line.
  *
  * CLASS:
  *   ok        200, and to this request
@@ -129,6 +131,7 @@ typedef struct {
     uint64_t           opened;         /* when it was asked to connect */
     uint64_t           answered;       /* requests, on this connection */
     unsigned           number;         /* of the connection: how many before */
+    char               worker[16];     /* what its answers say of that */
     int                is_deaf;        /* the peer takes no more bytes */
     unsigned           count;          /* requests under way */
     unsigned           writing;        /* which of them is being written */
@@ -498,6 +501,7 @@ load_connect(load_connection_t *c, uint64_t now)
     (void) setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 
     c->number++;
+    c->worker[0] = '\0';
     c->connected = 0;
     c->is_deaf = 0;
     c->answered = 0;
@@ -823,6 +827,9 @@ load_answered(load_connection_t *c, uint64_t now)
         class = "wrong";
     }
 
+    (void) snprintf(c->worker, sizeof(c->worker), "%.15s",
+                    c->answer.worker);
+
     load_line(c, r, class);
 
     is_last = c->answer.is_last || r->sent == 0 || is_fresh;
@@ -983,7 +990,7 @@ load_line(load_connection_t *c, load_request_t *r, const char *class)
                   ? (s) : "-")
 
     (void) fprintf(file, "%016llx %s %llu %llu %llu %llu %d %s %llu %llu "
-                   "%s %s %s %s %s %s %s\n",
+                   "%s %s %s %s %s %s %s %s\n",
                    (unsigned long long) r->id, r->method,
                    (unsigned long long) r->start,
                    (unsigned long long) r->sent,
@@ -993,6 +1000,7 @@ load_line(load_connection_t *c, load_request_t *r, const char *class)
                    (unsigned long long) c->answered,
                    (unsigned long long) r->bytes,
                    word(a->retry_after), word(a->outcome), word(a->started),
+                   c->worker[0] ? c->worker : "-",
                    is_first ? load_answer_word(a, "value", value) : "-",
                    is_first ? load_answer_word(a, "process", process) : "-",
                    is_first ? load_answer_word(a, "version", version) : "-",

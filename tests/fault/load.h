@@ -56,6 +56,7 @@ typedef struct {
     char           id[LOAD_TEXT];             /* X-Id */
     char           outcome[LOAD_TEXT];        /* X-Outcome */
     char           started[LOAD_TEXT];        /* X-Started */
+    char           worker[LOAD_TEXT];         /* X-Worker */
     char           retry_after[LOAD_TEXT];
     char           proxy_status[LOAD_TEXT];
 } load_answer_t;

@@ -25,6 +25,7 @@ static const struct {
     { "X-Id", offsetof(load_answer_t, id) },
     { "X-Outcome", offsetof(load_answer_t, outcome) },
     { "X-Started", offsetof(load_answer_t, started) },
+    { "X-Worker", offsetof(load_answer_t, worker) },
     { "Retry-After", offsetof(load_answer_t, retry_after) },
     { "Proxy-Status", offsetof(load_answer_t, proxy_status) },
 };
