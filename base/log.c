@@ -12,7 +12,8 @@
 #include "log.h"
 
 
-#define LOG_LINE_SIZE  2048
+/* a line with a request of a client in it, all of it escaped */
+#define LOG_LINE_SIZE  8192
 
 
 static const char *const  log_levels[] = {

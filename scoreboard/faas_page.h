@@ -15,16 +15,33 @@
  * the counts go on over the instances of a slot: who saw begun before it
  * handed a request over, and sees the same number after the connection broke,
  * knows that the handler did not run.
+ *
+ * Which request it is, the instance writes before begun rises.  That is for
+ * the supervisor's line about an instance that died: text of the function's
+ * own, so each length is read once and bounded, and nothing of it is printed
+ * unescaped.
  */
+
+#define FAAS_PAGE_SIZE    4096
+#define FAAS_PAGE_ID      128
+#define FAAS_PAGE_METHOD  32
+#define FAAS_PAGE_URI     1024
 
 typedef struct {
     _Atomic uint64_t          begun;       /* requests taken, ever */
     _Atomic uint64_t          begun_ns;
     _Atomic uint64_t          ended;       /* requests finished, ever */
     _Atomic uint64_t          ended_ns;
-} faas_page_t;
 
-#define FAAS_PAGE_SIZE  4096
+    /* of the request taken last; a length above the room: the text is cut */
+    _Atomic uint32_t          id_length;
+    _Atomic uint32_t          method_length;
+    _Atomic uint32_t          uri_length;
+    uint32_t                  reserved;
+    char                      id[FAAS_PAGE_ID];
+    char                      method[FAAS_PAGE_METHOD];
+    char                      uri[FAAS_PAGE_URI];
+} faas_page_t;
 
 
 #endif /* FAAS_PAGE_H_INCLUDED */

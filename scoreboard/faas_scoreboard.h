@@ -55,7 +55,7 @@
 
 
 #define FAAS_SCOREBOARD_MAGIC    0x3144524142534146ull    /* "FASBARD1" */
-#define FAAS_SCOREBOARD_LAYOUT   2
+#define FAAS_SCOREBOARD_LAYOUT   3
 
 #define FAAS_SCOREBOARD_SIZE_MIN       (1024 * 1024)
 #define FAAS_SCOREBOARD_SIZE_DEFAULT   (64 * 1024 * 1024)
@@ -154,6 +154,61 @@ typedef struct {
 } faas_limits_t;
 
 
+/* Why the supervisor ends an instance. */
+
+typedef enum {
+    FAAS_CAUSE_NONE = 0,        /* it does not */
+    FAAS_CAUSE_RETIRED,         /* not needed any more: nothing to be told */
+    FAAS_CAUSE_TIMEOUT,         /* over the function's timeout */
+    FAAS_CAUSE_MEMORY,          /* over its memory */
+    FAAS_CAUSE_NOT_READY,       /* not ready in init_timeout */
+    FAAS_CAUSE_NOT_RETIRED,     /* it was told to retire, and did not */
+    FAAS_CAUSE_ORPHANED         /* its function init is gone */
+} faas_cause_e;
+
+
+/* Of what instances and templates died; the names are faas_death_name()'s. */
+
+typedef enum {
+    FAAS_DEATH_SIGNAL = 0,      /* a signal that it brought on itself */
+    FAAS_DEATH_EXIT,            /* it exited when it should not */
+    FAAS_DEATH_OOM,             /* over its memory, or the kernel's choice */
+    FAAS_DEATH_TIMEOUT,         /* killed: over its timeout */
+    FAAS_DEATH_KILLED,          /* SIGKILL, not by the host */
+    FAAS_DEATH_START,           /* before it was ready */
+    FAAS_DEATH_STUCK,           /* killed: it did not retire */
+    FAAS_DEATH_TEMPLATE,        /* the template, or the function init */
+    FAAS_DEATH_LOST,            /* ended, nobody knows how */
+    FAAS_DEATHS
+} faas_death_e;
+
+#define FAAS_TALLY_LAST  8
+
+
+/* One death of the tally. */
+
+typedef struct {
+    _Atomic uint64_t          at;          /* seconds since the epoch */
+    _Atomic uint32_t          kind;        /* faas_death_e */
+    _Atomic uint32_t          code;        /* signal or exit code, 0: neither */
+    _Atomic uint32_t          slot;        /* INDEX_NONE: in no slot */
+    char                      version[FAAS_VERSION_SIZE];
+} faas_death_t;
+
+
+/*
+ * The deaths of a function, since its entry was made: how many of what kind,
+ * and the last few.  Death n, from 0, is last[n % FAAS_TALLY_LAST]; total is
+ * raised after it was written.
+ */
+
+typedef struct {
+    _Atomic uint64_t          total;
+    _Atomic uint64_t          count[FAAS_DEATHS];
+    faas_death_t              last[FAAS_TALLY_LAST];
+} faas_tally_t;
+
+
 /* One function name.  Writer: supervisor, unless a field says otherwise. */
 
 typedef struct {
@@ -184,7 +239,8 @@ typedef struct {
      * be started now, so that a full function costs no wake-ups.
      */
     _Atomic uint32_t          kick;
-    uint32_t                  reserved;
+    _Atomic uint32_t          backoff_row; /* deaths in a row for which it is
+                                              held back, or will be */
 
     /* bit w: worker w has requests waiting.  Writer: worker w sets and
        clears its bit; the supervisor clears that of a dead worker */
@@ -195,6 +251,17 @@ typedef struct {
     char                      token[40];
 
     faas_text_t               last_error;  /* empty: none since the deploy */
+
+    faas_tally_t              tally;
+
+    /* a start that failed: kept until a good deploy, or until somebody says
+       that he has seen it (faasctl ack) */
+
+    faas_text_t               failure;     /* empty: none */
+    _Atomic uint64_t          failed_at;   /* seconds since the epoch */
+    char                      good[65];    /* sha256 of what served before
+                                              current, "": nothing */
+    uint8_t                   reserved[7];
 } faas_function_t;
 
 
@@ -222,7 +289,8 @@ typedef struct {
     _Atomic int32_t           init_pid;    /* 0: not running */
     _Atomic int32_t           template_pid;    /* 0: no live template */
     _Atomic uint64_t          deployed_at; /* seconds since the epoch */
-    uint8_t                   reserved[256];
+    _Atomic uint32_t          proven;      /* 1: an instance of it was ready */
+    uint8_t                   reserved[252];
 } faas_version_t;
 
 
@@ -252,7 +320,12 @@ typedef struct {
     _Atomic uint32_t          base;        /* supervisor: low bits of the
                                               page's `begun` when this
                                               instance was forked */
-    uint32_t                  reserved[2];
+    _Atomic uint32_t          cause;       /* supervisor: faas_cause_e, why it
+                                              ends the instance */
+    _Atomic uint32_t          oom;         /* supervisor: low bits of the
+                                              generation that was last ended
+                                              for its memory; written before
+                                              the kill, never taken back */
 } faas_slot_t;
 
 
@@ -374,7 +447,7 @@ _Static_assert(sizeof(faas_slot_t) == 64, "a slot is one cache line");
 _Static_assert(sizeof(faas_chunk_t) == 64 + 64 * FAAS_CHUNK_SLOTS,
                "a chunk is its head and its slots");
 _Static_assert(sizeof(faas_cell_t) == 256, "a cell is 256 bytes");
-_Static_assert(sizeof(faas_function_t) <= 768, "a function's entry");
+_Static_assert(sizeof(faas_function_t) <= 1536, "a function's entry");
 _Static_assert(offsetof(faas_chunk_t, slot) == 64, "a chunk's head");
 _Static_assert(sizeof(faas_page_t) <= FAAS_PAGE_SIZE, "a slot's page");
 _Static_assert(sizeof(faas_scoreboard_t) <= 4096, "the header is one page");
@@ -423,6 +496,17 @@ void faas_text_write(faas_text_t *t, const char *s, size_t n);
 
 /* copies into dst[FAAS_TEXT_SIZE]; returns the length */
 size_t faas_text_read(faas_text_t *t, char *dst);
+
+/* "signal", "oom": as status and faasctl have it */
+const char *faas_death_name(uint32_t kind);
+
+/* one more; the writer's side */
+void faas_tally_add(faas_tally_t *t, faas_death_e kind, uint32_t code,
+    uint32_t slot, const char *version, uint64_t at);
+
+/* the n-th death from the end, 0: the last; FAAS_DECLINED: there is none
+   (any more), or it is just being written over */
+int faas_tally_read(const faas_tally_t *t, uint32_t n, faas_death_t *death);
 
 void faas_limits_write(faas_function_t *f, const faas_limits_t *l);
 void faas_limits_read(faas_function_t *f, faas_limits_t *l);

@@ -185,6 +185,7 @@ faas_slot_start(faas_scoreboard_t *sb, uint32_t slot)
     atomic_store_explicit(&s->handed_ms, 0, memory_order_relaxed);
     atomic_store_explicit(&s->idle_ms, 0, memory_order_relaxed);
     atomic_store_explicit(&s->served, 0, memory_order_relaxed);
+    atomic_store_explicit(&s->cause, FAAS_CAUSE_NONE, memory_order_relaxed);
 
     atomic_store(&s->word, faas_slot_word(FAAS_SLOT_STARTING,
                                           FAAS_WORKER_NONE, generation));

@@ -97,7 +97,12 @@ function_create(const char *name)
     atomic_store(&sh->kills, 0);
     atomic_store(&sh->deploys, 0);
     atomic_store(&sh->kick, 0);
+    atomic_store(&sh->backoff_row, 0);
     faas_text_write(&sh->last_error, "", 0);
+    faas_text_write(&sh->failure, "", 0);
+    atomic_store(&sh->failed_at, 0);
+    memset(&sh->tally, 0, sizeof(sh->tally));
+    memset(sh->good, 0, sizeof(sh->good));
     board_token(sh->token);
     atomic_fetch_add(&sh->generation, 1);
 
@@ -349,6 +354,20 @@ function_error(function_t *f, int level, const char *format, ...)
     faas_text_write(&f->sh->last_error, text, strlen(text));
 
     log_line(level, 0, "function \"%s\": %s", f->name, text);
+}
+
+
+void
+function_told(function_t *f, const char *format, ...)
+{
+    char     text[FAAS_TEXT_SIZE];
+    va_list  args;
+
+    va_start(args, format);
+    (void) vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+
+    faas_text_write(&f->sh->last_error, text, strlen(text));
 }
 
 

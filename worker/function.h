@@ -108,6 +108,11 @@ void function_limits(function_t *f);
 /* last_error of the function, and a line in the log at level */
 void function_error(function_t *f, int level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* last_error alone: what is in the log already, in a longer line */
+void function_told(function_t *f, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
 void function_clear_error(function_t *f);
 
 /* all workers with requests that wait for f look again */

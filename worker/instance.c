@@ -92,6 +92,8 @@ static void instance_loop(instance_loop_t *loop);
 static void instance_turn(instance_loop_t *loop);
 static void instance_accept(instance_loop_t *loop);
 static void instance_serve(instance_loop_t *loop, struct pollfd *connection);
+static void instance_note(faas_page_t *page, faas_request_t *r);
+static uint32_t instance_note_text(char *dst, size_t size, const char *s);
 static void instance_close(instance_loop_t *loop, struct pollfd *connection);
 static void instance_forget_closed(instance_loop_t *loop);
 static void instance_end(instance_loop_t *loop) __attribute__((noreturn));
@@ -477,6 +479,7 @@ instance_serve(instance_loop_t *loop, struct pollfd *connection)
     now_ns = instance_now_ns();
 
     request_start(r, now_ns, order->timeout_ms);
+    instance_note(page, r);
 
     /* who reads the count reads a time that is not older */
 
@@ -522,6 +525,40 @@ instance_serve(instance_loop_t *loop, struct pollfd *connection)
         loop->retired = instance_report(loop->conf, MESSAGE_RETIRED, NULL)
                         == FAAS_OK;
     }
+}
+
+
+/* which request it is, should it be this instance's last */
+
+static void
+instance_note(faas_page_t *page, faas_request_t *r)
+{
+    atomic_store_explicit(&page->id_length,
+                          instance_note_text(page->id, FAAS_PAGE_ID,
+                                             faas_request_id(r)),
+                          memory_order_relaxed);
+    atomic_store_explicit(&page->method_length,
+                          instance_note_text(page->method, FAAS_PAGE_METHOD,
+                                             faas_method(r)),
+                          memory_order_relaxed);
+    atomic_store_explicit(&page->uri_length,
+                          instance_note_text(page->uri, FAAS_PAGE_URI,
+                                             faas_uri(r)),
+                          memory_order_relaxed);
+}
+
+
+/* returns the whole length */
+
+static uint32_t
+instance_note_text(char *dst, size_t size, const char *s)
+{
+    size_t  n;
+
+    n = strlen(s);
+    memcpy(dst, s, n < size ? n : size);
+
+    return n < UINT32_MAX ? (uint32_t) n : UINT32_MAX;
 }
 
 

@@ -5,12 +5,15 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "death.h"
 #include "instance_end.h"
 #include "lineage.h"
 #include "lineage_read.h"
 #include "log.h"
+#include "oom.h"
 #include "place.h"
 #include "pool.h"
 
@@ -30,8 +33,13 @@ static void instance_end_signal(slot_t *s, int signo);
 static void instance_end_timer(void *data);
 static void instance_end_lost(slot_t *s);
 static void instance_end_process(void *data, uint32_t events);
+static void instance_end_because(slot_t *s, faas_cause_e cause);
 static int instance_end_expected(const slot_t *s, int status);
+static int instance_end_is_news(const slot_t *s, int status);
 static void instance_end_tell(slot_t *s, int status);
+static int instance_end_pid(const slot_t *s);
+static void instance_end_why(slot_t *s, const death_t *death, char *why,
+    size_t size);
 
 
 void
@@ -45,25 +53,40 @@ instance_end_watch(slot_t *s, uint32_t timeout_ms)
 
 
 void
-instance_end_ask(slot_t *s, const char *cause)
+instance_end_ask(slot_t *s, faas_cause_e cause)
 {
     s->signals = 1;
-    s->cause = cause;
+    instance_end_because(s, cause);
 
     instance_end_signal(s, SIGTERM);
-    instance_end_watch(s, cause ? INSTANCE_END_KILL_MS
-                                : INSTANCE_END_RETIRE_MS);
+    instance_end_watch(s, cause == FAAS_CAUSE_RETIRED
+                          ? INSTANCE_END_RETIRE_MS : INSTANCE_END_KILL_MS);
 }
 
 
 void
-instance_end_kill(slot_t *s, const char *cause)
+instance_end_kill(slot_t *s, faas_cause_e cause)
 {
     s->signals = 2;
-    s->cause = cause;
+    instance_end_because(s, cause);
 
     instance_end_signal(s, SIGKILL);
     instance_end_watch(s, INSTANCE_END_AGAIN_MS);
+}
+
+
+/* the first reason counts; that it was only to retire is none */
+
+static void
+instance_end_because(slot_t *s, faas_cause_e cause)
+{
+    faas_cause_e  was;
+
+    was = atomic_load(&s->sh->cause);
+
+    if (was == FAAS_CAUSE_NONE || was == FAAS_CAUSE_RETIRED) {
+        atomic_store(&s->sh->cause, cause);
+    }
 }
 
 
@@ -86,11 +109,9 @@ instance_end_signal(slot_t *s, int signo)
 static void
 instance_end_timer(void *data)
 {
-    slot_t      *s;
-    function_t  *f;
+    slot_t  *s;
 
     s = data;
-    f = s->version->function;
 
     if (s->inner_pid == 0 && !s->unparented) {
         instance_end_lost(s);
@@ -100,16 +121,11 @@ instance_end_timer(void *data)
     switch (s->signals) {
 
     case 0:
-        function_error(f, LOG_ERROR, "version %s slot %u pid %d was not "
-                       "ready in init_timeout %u ms", s->version->sh->id,
-                       s->index, (int) s->inner_pid,
-                       f->limits.init_timeout_ms);
-        s->told = 1;
-        instance_end_kill(s, "not ready in time");
+        instance_end_kill(s, FAAS_CAUSE_NOT_READY);
         return;
 
     case 1:
-        instance_end_kill(s, s->cause ? s->cause : "it did not retire");
+        instance_end_kill(s, FAAS_CAUSE_NOT_RETIRED);
         return;
 
     default:
@@ -136,7 +152,7 @@ instance_end_lost(slot_t *s)
         instance_end_unparented(s);
 
         if (s->process.fd != -1) {
-            instance_end_kill(s, s->cause);
+            instance_end_kill(s, FAAS_CAUSE_ORPHANED);
         }
 
         return;
@@ -191,7 +207,7 @@ instance_end_reaped(slot_t *s, int status)
     f = s->version->function;
     expected = instance_end_expected(s, status);
 
-    if (!expected || s->cause != NULL) {
+    if (!expected || instance_end_is_news(s, status)) {
         instance_end_tell(s, status);
     }
 
@@ -215,13 +231,22 @@ instance_end_reaped(slot_t *s, int status)
 static int
 instance_end_expected(const slot_t *s, int status)
 {
-    if (faas_slot_state(atomic_load(&s->sh->word)) == FAAS_SLOT_STARTING
-        && !supervisor.draining)
+    faas_slot_state_e  state;
+
+    if (supervisor.draining) {
+        return 1;
+    }
+
+    state = faas_slot_state(atomic_load(&s->sh->word));
+
+    if (state == FAAS_SLOT_STARTING
+        || (state == FAAS_SLOT_CONDEMNED
+            && atomic_load(&s->sh->cause) == FAAS_CAUSE_MEMORY))
     {
         return 0;
     }
 
-    if (s->signals > 0 || supervisor.draining) {
+    if (s->signals > 0) {
         return 1;
     }
 
@@ -233,43 +258,155 @@ instance_end_expected(const slot_t *s, int status)
 }
 
 
+/* of an end that we wanted: was there more to it than that it retired? */
+
+static int
+instance_end_is_news(const slot_t *s, int status)
+{
+    faas_cause_e  cause;
+
+    if (s->signals == 0 || supervisor.draining) {
+        return 0;
+    }
+
+    cause = atomic_load(&s->sh->cause);
+
+    if (cause != FAAS_CAUSE_NONE && cause != FAAS_CAUSE_RETIRED) {
+        return 1;
+    }
+
+    return status != -1
+           && (WIFSIGNALED(status)
+               ? WTERMSIG(status) != SIGTERM && WTERMSIG(status) != SIGKILL
+               : WEXITSTATUS(status) != 0);
+}
+
+
+/* the one line about it, its place in the tally, and last_error */
+
 static void
 instance_end_tell(slot_t *s, int status)
 {
-    char         how[96];
-    uint64_t     now, started;
-    version_t   *v;
-    const char  *ready;
-
-    if (s->told || supervisor.draining) {
-        return;
-    }
+    int           level;
+    char          how[DEATH_HOW_SIZE], why[SETTINGS_WHY_SIZE];
+    char          request[DEATH_REQUEST_SIZE];
+    uint32_t      code;
+    uint64_t      now, started;
+    version_t    *v;
+    death_t       death;
+    faas_death_e  kind;
 
     v = s->version;
-    now = loop_now_ms();
-    started = atomic_load(&s->sh->started_ms);
-    ready = "";
 
-    if (faas_slot_state(atomic_load(&s->sh->word)) == FAAS_SLOT_STARTING) {
-        started = s->forked_us / 1000;
-        ready = " before it was ready";
+    death.cause = atomic_load(&s->sh->cause);
+    death.status = status;
+    death.starting = faas_slot_state(atomic_load(&s->sh->word))
+                     == FAAS_SLOT_STARTING;
+    death.oom = s->signals == 0 && status != -1 && WIFSIGNALED(status)
+                && WTERMSIG(status) == SIGKILL && oom_has_killed();
+
+    kind = death_kind(&death, &code);
+
+    faas_tally_add(&v->function->sh->tally, kind, code, s->index, v->sh->id,
+                   (uint64_t) time(NULL));
+
+    death_describe(status, how, sizeof(how));
+    instance_end_why(s, &death, why, sizeof(why));
+    death_request(s->page, request);
+
+    now = loop_now_ms();
+    started = death.starting ? s->forked_us / 1000
+                             : atomic_load(&s->sh->started_ms);
+
+    if (started == 0 || started > now) {
+        started = now;
     }
 
-    instance_end_describe(status, how, sizeof(how));
+    level = death.cause != FAAS_CAUSE_NONE && !death.starting ? LOG_WARN
+                                                              : LOG_ERROR;
 
-    function_error(v->function, s->cause ? LOG_WARN : LOG_ERROR,
-                   "version %s slot %u pid %d %s%s%s%s, age %llu.%03u s, "
-                   "%u requests", v->sh->id, s->index,
-                   (int) (atomic_load(&s->sh->pid)
-                          ? atomic_load(&s->sh->pid) : s->inner_pid),
-                   how, ready, s->cause ? ": " : "",
-                   s->cause ? s->cause : "",
-                   (unsigned long long)
-                       (started && now > started ? (now - started) / 1000
-                                                 : 0),
-                   (unsigned) (started && now > started
-                               ? (now - started) % 1000 : 0),
-                   atomic_load(&s->sh->served));
+    function_told(v->function, "version %s slot %u %s%s%s%s", v->sh->id,
+                  s->index, how,
+                  death.starting ? " before it was ready" : "",
+                  why[0] ? ": " : "", why);
+
+    log_line(level, 0, "function \"%s\": version %s slot %u pid %d %s%s%s%s, "
+             "age %llu.%03u s, %u requests, %s", v->function->name,
+             v->sh->id, s->index, instance_end_pid(s), how,
+             death.starting ? " before it was ready" : "",
+             why[0] ? ": " : "", why,
+             (unsigned long long) ((now - started) / 1000),
+             (unsigned) ((now - started) % 1000),
+             atomic_load(&s->sh->served), request);
+}
+
+
+/* what is known of it beyond how it ended */
+
+static void
+instance_end_why(slot_t *s, const death_t *death, char *why, size_t size)
+{
+    const faas_limits_t  *l;
+
+    why[0] = '\0';
+    l = &s->version->function->limits;
+
+    switch (death->cause) {
+
+    case FAAS_CAUSE_TIMEOUT:
+        (void) snprintf(why, size, "over its timeout of %u ms",
+                        s->timeout_ms ? s->timeout_ms : l->timeout_ms);
+        return;
+
+    case FAAS_CAUSE_MEMORY:
+        (void) snprintf(why, size, "over its memory of %llu bytes, it had "
+                        "%llu", (unsigned long long) l->memory_bytes,
+                        (unsigned long long) s->bytes);
+        return;
+
+    case FAAS_CAUSE_NOT_READY:
+        (void) snprintf(why, size, "not ready in init_timeout %u ms",
+                        l->init_timeout_ms);
+        return;
+
+    case FAAS_CAUSE_NOT_RETIRED:
+        (void) snprintf(why, size, "it did not retire in %u ms",
+                        INSTANCE_END_RETIRE_MS);
+        return;
+
+    case FAAS_CAUSE_ORPHANED:
+        (void) snprintf(why, size, "its function init is gone");
+        return;
+
+    default:
+        break;
+    }
+
+    if (s->refused != NULL) {
+        (void) death_escape(why, size, s->refused, strlen(s->refused));
+
+    } else if (death->oom) {
+        (void) snprintf(why, size, "out of memory, by the kernel");
+
+    } else if (s->signals == 0 && death->status != -1
+               && WIFSIGNALED(death->status)
+               && WTERMSIG(death->status) == SIGKILL)
+    {
+        (void) snprintf(why, size, "not by the host");
+    }
+}
+
+
+/* as the supervisor sees it; else as its init does */
+
+static int
+instance_end_pid(const slot_t *s)
+{
+    int32_t  pid;
+
+    pid = atomic_load(&s->sh->pid);
+
+    return pid ? pid : s->inner_pid;
 }
 
 
@@ -357,7 +494,7 @@ instance_end_orphaned(version_t *v)
         instance_end_unparented(s);
 
         if (s->process.fd != -1) {
-            instance_end_kill(s, NULL);
+            instance_end_kill(s, FAAS_CAUSE_ORPHANED);
         }
     }
 }
@@ -405,9 +542,15 @@ instance_end_verify(void)
         next = s->following;
         pid = atomic_load(&s->sh->pid);
 
-        if (pid > 0 && kill(pid, 0) == -1 && errno == ESRCH) {
-            instance_end_free(s);
+        if (pid <= 0 || kill(pid, 0) == 0 || errno != ESRCH) {
+            continue;
         }
+
+        if (!instance_end_expected(s, -1)) {
+            instance_end_tell(s, -1);
+        }
+
+        instance_end_free(s);
     }
 }
 
@@ -420,28 +563,11 @@ instance_end_all(int hard)
     for (s = slot_live; s != NULL; s = s->following) {
 
         if (hard) {
-            instance_end_kill(s, NULL);
+            instance_end_kill(s, FAAS_CAUSE_RETIRED);
 
         } else if (s->signals == 0) {
             s->signals = 1;
             instance_end_signal(s, SIGTERM);
         }
-    }
-}
-
-
-void
-instance_end_describe(int status, char *buf, size_t size)
-{
-    if (status == -1) {
-        (void) snprintf(buf, size, "ended");
-
-    } else if (WIFSIGNALED(status)) {
-        (void) snprintf(buf, size, "was killed by signal %d (%s)",
-                        WTERMSIG(status), strsignal(WTERMSIG(status)));
-
-    } else {
-        (void) snprintf(buf, size, "exited with code %d",
-                        WEXITSTATUS(status));
     }
 }

@@ -16,11 +16,11 @@
 /* a start that is not READY after so long is killed */
 void instance_end_watch(slot_t *s, uint32_t timeout_ms);
 
-/* SIGTERM now, SIGKILL soon; cause is static, NULL: nothing to be told */
-void instance_end_ask(slot_t *s, const char *cause);
+/* SIGTERM now, SIGKILL soon; its end is told of, but for cause RETIRED */
+void instance_end_ask(slot_t *s, faas_cause_e cause);
 
 /* SIGKILL now */
-void instance_end_kill(slot_t *s, const char *cause);
+void instance_end_kill(slot_t *s, faas_cause_e cause);
 
 /* the process is reaped; status as wait4 gives it, -1: not known */
 void instance_end_reaped(slot_t *s, int status);
@@ -46,9 +46,5 @@ void instance_end_verify(void);
 
 /* SIGTERM for all instances of the host; hard: SIGKILL */
 void instance_end_all(int hard);
-
-/* "exited with code 1", "was killed by signal 11 (Segmentation fault)" */
-void instance_end_describe(int status, char *buf, size_t size);
-
 
 #endif /* INSTANCE_END_H_INCLUDED */

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "death.h"
 #include "instance_end.h"
 #include "lineage.h"
 #include "lineage_read.h"
@@ -274,7 +275,7 @@ lineage_read_exited(version_t *v, const message_t *m)
             (void) lineage_read_template(v);
         }
 
-        instance_end_describe(m->status, how, sizeof(how));
+        death_describe(m->status, how, sizeof(how));
         lineage_template_gone(v, how);
         return;
     }

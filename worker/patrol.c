@@ -135,7 +135,7 @@ patrol_look_at(slot_t *s)
         if (s->signals == 0) {
             s->version->function->ending++;
             atomic_fetch_add(&s->version->function->sh->kills, 1);
-            instance_end_ask(s, "over its timeout");
+            instance_end_ask(s, FAAS_CAUSE_TIMEOUT);
         }
 
         return PATROL_MS;

@@ -464,7 +464,7 @@ pool_retire_slot(slot_t *s, uint64_t word)
 
     if (rc == FAAS_OK) {
         s->version->function->ending++;
-        instance_end_ask(s, NULL);
+        instance_end_ask(s, FAAS_CAUSE_RETIRED);
     }
 
     return rc;
@@ -579,7 +579,7 @@ pool_adopt(slot_t *s)
 
     case FAAS_SLOT_RETIRING:
         f->ending++;
-        instance_end_ask(s, NULL);
+        instance_end_ask(s, FAAS_CAUSE_RETIRED);
         break;
 
     default:

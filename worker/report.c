@@ -1,6 +1,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 #include "instance_end.h"
 #include "lineage.h"
@@ -31,7 +32,7 @@ report_forked(version_t *v, uint32_t slot, uint64_t generation,
     /* READY may come first, and with it a reason to end it */
 
     if (s->signals > 0) {
-        instance_end_ask(s, s->cause);
+        instance_end_ask(s, atomic_load(&s->sh->cause));
     }
 }
 
@@ -53,6 +54,8 @@ report_fork_failed(version_t *v, uint32_t slot, uint64_t generation, int error)
     function_error(f, LOG_ERROR, "version %s slot %u: fork failed: %s",
                    v->sh->id, slot, strerror(error));
 
+    faas_tally_add(&f->sh->tally, FAAS_DEATH_START, 0, slot, v->sh->id,
+                   (uint64_t) time(NULL));
     instance_end_free(s);
     pool_died(f);
 }
@@ -183,11 +186,13 @@ report_refused(version_t *v, uint32_t slot, uint64_t generation,
         return;
     }
 
-    function_error(v->function, LOG_ERROR, "version %s slot %u pid %d could "
-                   "not start: %s", v->sh->id, slot,
-                   (int) s->inner_pid, why);
+    /* its end comes next, and is the event: there it is told */
 
-    s->told = 1;
+    if (s->refused == NULL
+        && faas_slot_state(atomic_load(&s->sh->word)) == FAAS_SLOT_STARTING)
+    {
+        s->refused = loop_strdup(why, strlen(why));
+    }
 }
 
 

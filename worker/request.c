@@ -134,14 +134,18 @@ request_find(faas_request_t *r)
     } wanted[] = {
 #define wanted_name(name, field)                                              \
         { name "=", sizeof(name), offsetof(faas_request_t, field) }
+        wanted_name("REQUEST_ID", id),
         wanted_name("REQUEST_METHOD", method),
+        wanted_name("REQUEST_URI", uri),
         wanted_name("CONTENT_LENGTH", content_length),
         wanted_name("HTTP_TRANSFER_ENCODING", transfer_encoding),
         wanted_name("HTTP_FAAS_TIMEOUT", faas_timeout)
 #undef wanted_name
     };
 
+    r->id = NULL;
     r->method = NULL;
+    r->uri = NULL;
     r->content_length = NULL;
     r->transfer_encoding = NULL;
     r->faas_timeout = NULL;
@@ -344,7 +348,7 @@ faas_method(faas_request_t *r)
 const char *
 faas_uri(faas_request_t *r)
 {
-    return request_text(r, "REQUEST_URI", "");
+    return r->uri ? r->uri : "";
 }
 
 
@@ -518,7 +522,7 @@ faas_content_length(faas_request_t *r)
 const char *
 faas_request_id(faas_request_t *r)
 {
-    return request_text(r, "REQUEST_ID", "");
+    return r->id ? r->id : "";
 }
 
 

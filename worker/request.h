@@ -81,7 +81,9 @@ struct faas_request_s {
 
     /* what each request is asked for, found in one walk over the variables;
        NULL: there is none */
+    const char               *id;
     const char               *method;
+    const char               *uri;
     const char               *content_length;
     const char               *transfer_encoding;
     const char               *faas_timeout;

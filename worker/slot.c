@@ -1,4 +1,5 @@
 
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -253,8 +254,10 @@ slot_return(slot_t *s)
     s->signals = 0;
     s->retired = 0;
     s->unparented = 0;
-    s->told = 0;
-    s->cause = NULL;
+    s->bytes = 0;
+
+    free(s->refused);
+    s->refused = NULL;
 }
 
 

@@ -47,9 +47,10 @@ struct slot_s {
     uint8_t                   retired;       /* it takes no more requests */
     uint8_t                   unparented;    /* its init is gone, or does
                                                 not know it */
-    uint8_t                   told;          /* its end is in the log */
-    const char               *cause;         /* why we end it, NULL: we do
-                                                not */
+    char                     *refused;       /* why it cannot start, in its
+                                                own words, or NULL */
+    uint64_t                  bytes;         /* of memory, when it was found
+                                                over its limit */
     loop_timer_t              timer;         /* start, then kill */
     loop_event_t              process;       /* pidfd, when unparented */
 };

@@ -24,6 +24,7 @@
 #include "lineage.h"
 #include "log.h"
 #include "memory.h"
+#include "oom.h"
 #include "owner.h"
 #include "patrol.h"
 #include "place.h"
@@ -177,6 +178,7 @@ supervisor_start(const char *state)
     claims_init();
 
     patrol_init();
+    oom_look();
 
     if (zygote_link_init() == -1) {
         return -1;
@@ -521,6 +523,7 @@ supervisor_tick(void *data)
 
     log_check();
     memory_measure();
+    oom_look();
 
     if (loop_now_ms() - host.swept_ms > SUPERVISOR_SWEEP_MS) {
         host.swept_ms = loop_now_ms();

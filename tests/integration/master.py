@@ -13,6 +13,9 @@ import signal
 import socket
 import struct
 import subprocess
+import tempfile
+
+import pytest
 
 import fcgi_client
 import harness
@@ -21,7 +24,7 @@ from harness import wait_until
 
 INCLUDE = harness.ROOT / "worker" / "include"
 
-MAGIC, LAYOUT, WORKERS = 0x43414146, 2, 256
+MAGIC, LAYOUT, WORKERS = 0x43414146, 3, 256
 (ATTACH, BOARD, EVENTFDS, REFUSED, RELOAD, ACCEPTED, WORKER,
  PAGE) = range(1, 9)
 
@@ -46,6 +49,29 @@ class Text(Struct):
                 ("data", ctypes.c_char * 256)]
 
 
+class Death(Struct):
+    _fields_ = [("at", u64), ("kind", u32), ("code", u32), ("slot", u32),
+                ("version", ctypes.c_char * 12)]
+
+
+DEATHS = ["signal", "exit", "oom", "timeout", "killed", "start", "stuck",
+          "template", "lost"]
+
+
+class Tally(Struct):
+    _fields_ = [("total", u64), ("count", u64 * 9), ("last", Death * 8)]
+
+    def counts(self):
+        return {k: n for k, n in zip(DEATHS, self.count) if n}
+
+    def kinds(self):
+        """[(kind, code)] of the last ones, newest first."""
+
+        last = [self.last[i % 8] for i in range(max(0, self.total - 8),
+                                                self.total)]
+        return [(DEATHS[d.kind], d.code) for d in reversed(last)]
+
+
 class Limits(Struct):
     _fields_ = [(n, u32) for n in (
         "mode min max spare queue queue_timeout_ms timeout_ms "
@@ -60,9 +86,11 @@ class Function(Struct):
                 ("instances", u32), ("service_us", u32), ("start_us", u32),
                 ("backoff", u32), ("backoff_until_ms", u64), ("starts", u64),
                 ("cold_starts", u64), ("deaths", u64), ("kills", u64),
-                ("deploys", u64), ("kick", u32), ("reserved", u32),
+                ("deploys", u64), ("kick", u32), ("backoff_row", u32),
                 ("waiting_mask", u64 * 4), ("token", ctypes.c_char * 40),
-                ("last_error", Text)]
+                ("last_error", Text), ("tally", Tally), ("failure", Text),
+                ("failed_at", u64), ("good", ctypes.c_char * 65),
+                ("reserved", u8 * 7)]
 
 
 class Version(Struct):
@@ -71,14 +99,15 @@ class Version(Struct):
                 ("id", ctypes.c_char * 12), ("sha256", ctypes.c_char * 65),
                 ("label", ctypes.c_char * 64), ("reserved0", u8 * 3),
                 ("init_pid", i32), ("template_pid", i32),
-                ("deployed_at", u64), ("reserved", u8 * 256)]
+                ("deployed_at", u64), ("proven", u32),
+                ("reserved", u8 * 252)]
 
 
 class Slot(Struct):
     _fields_ = [("word", u64), ("handed_ms", u64), ("idle_ms", u64),
                 ("started_ms", u64), ("pid", i32), ("served", u32),
                 ("cold", u32), ("inner_pid", i32), ("requests", u32),
-                ("base", u32), ("reserved", u32 * 2)]
+                ("base", u32), ("cause", u32), ("oom", u32)]
 
     @property
     def state(self):
@@ -562,3 +591,30 @@ class Host:
             for fd in self.fds:
                 os.close(fd)
             self.fds = []
+
+
+@pytest.fixture
+def host(programs, compiler, session_directory):
+    hosts = []
+
+    def make(put=(), start=True, blocks=None, **settings):
+        directory = pathlib.Path(tempfile.mkdtemp(prefix="host",
+                                                  dir=session_directory))
+        directory.chmod(0o755)
+        h = Host(programs, compiler, directory, **settings)
+        h.blocks = blocks or {}
+        hosts.append(h)
+        for name, source in dict(put).items():
+            h.put(name, source)
+        if start:
+            assert h.start() == "ready\n"
+        return h
+
+    yield make
+    for h in hosts:
+        h.stop()
+    for h in hosts:
+        if h.error_log.exists():
+            log = h.log()
+            assert not harness.SANITIZER.search(log), log
+            assert "[emerg]" not in log, log

@@ -6,7 +6,6 @@ import signal
 import socket
 import struct
 import subprocess
-import tempfile
 import time
 
 import pytest
@@ -14,6 +13,7 @@ import pytest
 import harness
 import master
 
+from master import host
 from harness import wait_until
 
 HELLO = """
@@ -42,33 +42,6 @@ FAAS_FUNCTION(.handler = hello, .init = init)
 
 def hello(text="one", more=""):
     return HELLO % (text, more)
-
-
-@pytest.fixture
-def host(programs, compiler, session_directory):
-    hosts = []
-
-    def make(put=(), start=True, blocks=None, **settings):
-        directory = pathlib.Path(tempfile.mkdtemp(prefix="host",
-                                                  dir=session_directory))
-        directory.chmod(0o755)
-        h = master.Host(programs, compiler, directory, **settings)
-        h.blocks = blocks or {}
-        hosts.append(h)
-        for name, source in dict(put).items():
-            h.put(name, source)
-        if start:
-            assert h.start() == "ready\n"
-        return h
-
-    yield make
-    for h in hosts:
-        h.stop()
-    for h in hosts:
-        if h.error_log.exists():
-            log = h.log()
-            assert not harness.SANITIZER.search(log), log
-            assert "[emerg]" not in log, log
 
 
 def alive(pids):
@@ -565,7 +538,7 @@ FAAS_FUNCTION(.handler = hello, .after_fork = fork_)
     w = master.Worker(h)
     w.wait("x")
     wait_until(lambda: h.function("x").backoff == 1, "to be held back")
-    assert "could not start" in h.log()
+    assert "before it was ready: after_fork() returned -1" in h.log()
     w.stop_waiting("x")
 
 
