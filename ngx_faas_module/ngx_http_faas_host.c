@@ -782,3 +782,15 @@ ngx_http_faas_host_kick(void)
                       "write() to the eventfd of the supervisor failed");
     }
 }
+
+
+/* the supervisor says so, or nobody is there any more who could */
+
+ngx_uint_t
+ngx_http_faas_host_is_ending(void)
+{
+    return ngx_http_faas_host.board == NULL
+           || ngx_http_faas_host.gone
+           || atomic_load_explicit(&ngx_http_faas_host.board->draining,
+                                   memory_order_relaxed);
+}

@@ -260,6 +260,8 @@ typedef struct {
                                                   known yet */
     ngx_str_t                 state;           /* faas_state, full path */
     char                      release[32];     /* of the supervisor */
+    ngx_uint_t                gone;            /* 1: keeper and supervisor are;
+                                                  writer: a worker */
 } ngx_http_faas_host_t;
 
 
@@ -356,6 +358,9 @@ ngx_int_t ngx_http_faas_host_attach(ngx_cycle_t *cycle,
 /* wakes another worker, or the supervisor */
 void ngx_http_faas_host_wake(uint32_t worker);
 void ngx_http_faas_host_kick(void);
+
+/* 1: no instance will be there for a request that has none */
+ngx_uint_t ngx_http_faas_host_is_ending(void);
 
 
 /* ngx_http_faas_worker.c */

@@ -200,8 +200,9 @@ ngx_http_faas_queue_give(ngx_http_faas_fifo_t *fifo, uint32_t version,
 
 
 /*
- * The function may have gone, or failed, while requests waited for it: they
- * are answered, or join the queue of the entry that now has its name.
+ * The function may have gone, or failed, or the host may end, while requests
+ * waited: they are answered, or join the queue of the entry that now has the
+ * function's name.
  */
 
 static ngx_uint_t
@@ -223,7 +224,8 @@ ngx_http_faas_queue_is_lost(ngx_http_faas_fifo_t *fifo)
 
     state = atomic_load_explicit(&f->state, memory_order_acquire);
 
-    if ((state == FAAS_FUNCTION_READY || state == FAAS_FUNCTION_LOADING)
+    if (!ngx_http_faas_host_is_ending()
+        && (state == FAAS_FUNCTION_READY || state == FAAS_FUNCTION_LOADING)
         && atomic_load_explicit(&f->generation, memory_order_relaxed)
            == ctx->function_generation)
     {
@@ -300,8 +302,8 @@ ngx_http_faas_queue_pass_on(ngx_http_faas_fifo_t *fifo, uint32_t version)
 
 /*
  * The function may have got another version, or have gone and come back as
- * another entry, since the request was routed.  NGX_OK, or NGX_DECLINED with
- * the refusal that is due in ctx->status.
+ * another entry, or the host may end, since the request was routed.  NGX_OK,
+ * or NGX_DECLINED with the refusal that is due in ctx->status.
  */
 
 ngx_int_t
@@ -310,6 +312,11 @@ ngx_http_faas_queue_resolve(ngx_http_faas_ctx_t *ctx)
     uint32_t             state, generation;
     faas_function_t     *f;
     faas_scoreboard_t   *sb;
+
+    if (ngx_http_faas_host_is_ending()) {
+        (void) ngx_http_faas_refuse(ctx, FAAS_OUTCOME_SHED, "host is ending");
+        return NGX_DECLINED;
+    }
 
     sb = ngx_http_faas_host.board;
     f = faas_scoreboard_function(sb, ctx->function);

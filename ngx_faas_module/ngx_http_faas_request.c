@@ -44,10 +44,7 @@ ngx_http_faas_handler(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    if (ngx_http_faas_host.board == NULL
-        || atomic_load_explicit(&ngx_http_faas_host.board->draining,
-                                memory_order_relaxed))
-    {
+    if (ngx_http_faas_host_is_ending()) {
         return ngx_http_faas_refuse(ctx, FAAS_OUTCOME_SHED,
                                     "host is ending");
     }

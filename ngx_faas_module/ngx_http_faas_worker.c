@@ -6,7 +6,10 @@
  * Pages come over a connection of the worker's own to faas_state/control,
  * first all there are, then each new one.  When it ends (the supervisor is
  * being restarted), what is mapped stays valid, everybody who waits looks
- * once more, and the worker connects again until it succeeds.  A page that
+ * once more, and the worker connects again until it succeeds.  The keeper has
+ * the listening socket too: when nobody listens, both were killed, and when
+ * another host does, it knows nothing of this worker.  Either way no instance
+ * will be there any more, and who waits for one is answered.  A page that
  * comes a second time is mapped over the first, so a pointer to it is good
  * for the worker's life.
  *
@@ -28,6 +31,7 @@
 
 static void ngx_http_faas_worker_connect(ngx_event_t *ev);
 static void ngx_http_faas_worker_later(void);
+static void ngx_http_faas_worker_gone(ngx_log_t *log);
 static void ngx_http_faas_worker_read_handler(ngx_event_t *rev);
 static void ngx_http_faas_worker_page(ngx_log_t *log,
     faas_control_message_t *m);
@@ -123,6 +127,7 @@ ngx_http_faas_worker_connect(ngx_event_t *ev)
 {
     int           s;
     uint32_t      worker;
+    ngx_err_t     err;
     ngx_uint_t    level;
     ngx_cycle_t  *cycle;
 
@@ -132,13 +137,18 @@ ngx_http_faas_worker_connect(ngx_event_t *ev)
     s = ngx_http_faas_host_connect(&ngx_http_faas_host.state, "control",
                                    SOCK_SEQPACKET|SOCK_NONBLOCK, 0);
     if (s == -1) {
+        err = ngx_errno;
+
+        if (err == NGX_ECONNREFUSED) {
+            ngx_http_faas_worker_gone(cycle->log);
+        }
 
         /* a supervisor that is being restarted is nothing to worry about */
 
         level = ngx_http_faas_worker_delay < NGX_HTTP_FAAS_WORKER_RETRY_MAX
                 ? NGX_LOG_INFO : NGX_LOG_ERR;
 
-        ngx_log_error(level, cycle->log, ngx_errno,
+        ngx_log_error(level, cycle->log, err,
                       "faas: worker could not connect to \"%V/control\"",
                       &ngx_http_faas_host.state);
 
@@ -174,6 +184,24 @@ ngx_http_faas_worker_later(void)
 
 
 static void
+ngx_http_faas_worker_gone(ngx_log_t *log)
+{
+    if (ngx_http_faas_host.gone) {
+        return;
+    }
+
+    if (!ngx_http_faas_host_is_ending()) {
+        ngx_log_error(NGX_LOG_ALERT, log, 0,
+                      "faas: the host is gone, functions are not served; "
+                      "reload nginx to have another");
+    }
+
+    ngx_http_faas_host.gone = 1;
+    ngx_http_faas_worker_on_wake();
+}
+
+
+static void
 ngx_http_faas_worker_read_handler(ngx_event_t *rev)
 {
     int                     rc;
@@ -197,8 +225,10 @@ ngx_http_faas_worker_read_handler(ngx_event_t *rev)
                           m.payload);
 
             ngx_http_faas_worker_delay = NGX_HTTP_FAAS_WORKER_RETRY_MAX;
+            ngx_http_faas_worker_gone(rev->log);
 
         } else {
+            ngx_http_faas_host.gone = 0;
             ngx_http_faas_worker_page(rev->log, &m);
         }
 

@@ -41,6 +41,8 @@ drain_is_over(void)
 void
 drain_begin(const char *why, int at_once)
 {
+    function_t  *f;
+
     if (!supervisor.draining) {
         supervisor.draining = 1;
         atomic_store(&supervisor.board->draining, 1);
@@ -54,6 +56,12 @@ drain_begin(const char *why, int at_once)
         drain.step = 1;
         drain.until_ms = loop_now_ms() + DRAIN_FINISH_MS;
         instance_end_all(0);
+
+        /* what waits in nginx is refused: no instance will be there for it */
+
+        for (f = function_list; f != NULL; f = f->next) {
+            function_wake(f);
+        }
     }
 
     if (at_once) {

@@ -504,7 +504,7 @@ supervisor_keeper(void *data, uint32_t events)
     (void) loop_remove(&host.keeper);
 
     log_line(LOG_ALERT, 0, "the keeper is gone, the host ends");
-    drain_begin("the keeper is gone", 1);
+    drain_begin("the keeper is gone", 0);
 }
 
 

@@ -391,7 +391,7 @@ def maps(host):
 def test_worker_connects_again_when_the_supervisor_is_back(fake):
     host = fake(start=False, pages=[[0, "good"]])
     host.configure(workers=1)
-    host.allowed.append("could not connect")
+    host.allowed += ["could not connect", "the host is gone"]
     host.start()
     wait_until(lambda: maps(host) == 1)
 

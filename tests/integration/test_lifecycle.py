@@ -243,6 +243,61 @@ def test_reload_while_the_host_ends_starts_another(faas):
     assert held[0].result().status in (502, 503, 504)
 
 
+def process(host, option):
+    return [pid for pid in host.processes() if option in cmdline(pid)][0]
+
+
+def is_refused_as_ending(answer):
+    return (answer.status, "host is ending" in answer.headers["Proxy-Status"],
+            bool(answer.headers["Retry-After"])) == (503, True, True)
+
+
+def test_keeper_killed_what_runs_finishes_and_the_rest_is_refused(faas):
+    host = faas(deploy=["probe"], http="""
+        faas_function probe { max 1; queue 10 timeout=1h; timeout 1h; }""")
+    host.allowed += ["the keeper is gone", "the host is gone"]
+    held = host.hold("g")
+    waiting = [host.held("g") for _ in range(3)]
+    wait_until(lambda: host.function("probe")["queue"]["waiting"] == 3)
+    host.send(signal.SIGKILL, process(host, "--keeper"))
+
+    # nobody waits for an instance that will not come
+    for w in waiting:
+        assert is_refused_as_ending(w.result())
+    assert is_refused_as_ending(host.get("/fn/probe"))
+    host.open("g")
+    assert held[0].result().status == 200
+
+    wait_until(lambda: not host.processes(), "the host's end")
+    assert is_refused_as_ending(host.get("/fn/probe"))
+    assert host.answers()
+    host.reload()
+    wait_until(lambda: host.get("/fn/probe").status == 200)
+
+
+def test_keeper_and_supervisor_killed_all_is_refused_until_a_reload(faas):
+    host = faas(deploy=["probe"], http="""
+        faas_function probe { max 2; queue 10 timeout=1h; timeout 1h; }""")
+    host.allowed += ["the host is gone"]
+    held = host.hold("g", count=2)
+    waiting = [host.held("g") for _ in range(3)]
+    wait_until(lambda: host.function("probe")["queue"]["waiting"] == 3)
+    keeper, supervisor = (process(host, option)
+                          for option in ("--keeper", "--supervise"))
+    # neither sees the other's end
+    host.send(signal.SIGSTOP, keeper)
+    host.send(signal.SIGKILL, supervisor)
+    host.send(signal.SIGKILL, keeper)
+    for w in waiting + held:
+        assert is_refused_as_ending(w.result())
+    wait_until(lambda: not host.processes(), "the end of what is left")
+    wait_until(lambda: is_refused_as_ending(host.get("/fn/probe")))
+    assert host.answers()
+    host.reload()
+    wait_until(lambda: host.get("/fn/probe").status == 200)
+    assert host.log_has("the host is gone, functions are not served")
+
+
 def test_binary_upgrade_shares_the_host(faas):
     # nginx refuses it while its starter is its parent
     host = faas(deploy=["probe"], main="daemon on;", start=False,
