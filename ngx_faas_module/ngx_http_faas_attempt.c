@@ -13,6 +13,7 @@
 #define NGX_HTTP_FAAS_ATTEMPTS  8
 
 
+static faas_outcome_e ngx_http_faas_attempt_lost(ngx_http_faas_ctx_t *ctx);
 static ngx_uint_t ngx_http_faas_attempt_is_cancelled(ngx_http_request_t *r);
 
 
@@ -130,7 +131,7 @@ ngx_http_faas_attempt_outcome(ngx_http_faas_ctx_t *ctx, ngx_connection_t *c,
     }
 
     if (failed) {
-        return FAAS_OUTCOME_CRASH;
+        return ngx_http_faas_attempt_lost(ctx);
     }
 
     if (!u->keepalive) {
@@ -142,12 +143,27 @@ ngx_http_faas_attempt_outcome(ngx_http_faas_ctx_t *ctx, ngx_connection_t *c,
         if (c == NULL || c->read->eof || c->read->error
             || (u->pipe && (u->pipe->upstream_error || u->pipe->upstream_eof)))
         {
-            return FAAS_OUTCOME_CRASH;
+            return ngx_http_faas_attempt_lost(ctx);
         }
     }
 
     return u->headers_in.status_n >= NGX_HTTP_INTERNAL_SERVER_ERROR
            ? FAAS_OUTCOME_FUNCTION_ERROR : FAAS_OUTCOME_OK;
+}
+
+
+/* the supervisor says so before it kills, of that generation of the slot */
+
+static faas_outcome_e
+ngx_http_faas_attempt_lost(ngx_http_faas_ctx_t *ctx)
+{
+    faas_slot_t  *s;
+
+    s = faas_scoreboard_slot(ngx_http_faas_host.board, ctx->slot);
+
+    return atomic_load_explicit(&s->oom, memory_order_acquire)
+           == (uint32_t) faas_slot_generation(ctx->word)
+           ? FAAS_OUTCOME_OOM : FAAS_OUTCOME_CRASH;
 }
 
 

@@ -615,7 +615,7 @@ ngx_http_faas_scheduler_free(ngx_peer_connection_t *pc, void *data,
 {
     ngx_http_faas_ctx_t *ctx = data;
 
-    ngx_uint_t            failed, started;
+    ngx_uint_t            failed, started, lost;
     faas_outcome_e        outcome;
     ngx_connection_t     *c;
     ngx_http_upstream_t  *u;
@@ -713,15 +713,18 @@ ngx_http_faas_scheduler_free(ngx_peer_connection_t *pc, void *data,
 
     ctx->maybe_started |= started;
 
-    if (outcome == FAAS_OUTCOME_CRASH && u->header_sent) {
+    lost = (outcome == FAAS_OUTCOME_CRASH || outcome == FAAS_OUTCOME_OOM);
+
+    if (lost && u->header_sent) {
         ngx_http_faas_scheduler_cut(ctx->request);
     }
 
     ngx_http_faas_decide(ctx, outcome,
                          outcome == FAAS_OUTCOME_TIMEOUT
                          ? "function ran over its budget"
-                         : outcome == FAAS_OUTCOME_CRASH
-                         ? "instance was lost" : NULL);
+                         : outcome == FAAS_OUTCOME_OOM
+                         ? "instance was over its memory"
+                         : lost ? "instance was lost" : NULL);
 
     ngx_http_faas_queue_depart(ctx);
 }

@@ -7,6 +7,7 @@
 
 #include "log.h"
 #include "memory.h"
+#include "patrol.h"
 #include "pool.h"
 
 
@@ -19,18 +20,31 @@
 
 static uint64_t memory_unit(const function_t *f);
 static void memory_charge(function_t *f);
+static void memory_look_at(slot_t *s, uint32_t *dear);
+static void memory_over(slot_t *s, uint64_t bytes);
 static uint64_t memory_of(pid_t pid);
+static uint64_t memory_beyond(const version_t *v, pid_t pid);
+static uint64_t memory_proportional(pid_t pid);
+static int memory_pages(pid_t pid, uint64_t *resident, uint64_t *shared);
+static ssize_t memory_read(pid_t pid, const char *name, char *buf,
+    size_t size);
 static void memory_reclaim(const function_t *f);
 
 
 /* it is said that there is no more at most so often */
 #define MEMORY_SAY_MS  1000
 
+/* between two looks at limits; and how many may be measured in one */
+#define MEMORY_LOOK_MS  250
+#define MEMORY_DEAR     8
+
 
 static struct {
     uint64_t  used;                  /* sum of what functions are charged */
     uint32_t  turn;                  /* which instances are next */
     uint64_t  said_ms;
+    uint64_t  looked_ms;
+    uint32_t  looked;                /* which instances are next, for that */
 } memory;
 
 
@@ -139,58 +153,197 @@ memory_measure(void)
 }
 
 
+void
+memory_look(void)
+{
+    slot_t      *s, *next;
+    uint32_t     n, count, first, dear;
+    function_t  *f;
+
+    if (loop_now_ms() - memory.looked_ms < MEMORY_LOOK_MS) {
+        return;
+    }
+
+    memory.looked_ms = loop_now_ms();
+    count = 0;
+
+    for (f = function_list; f != NULL; f = f->next) {
+        count += f->live;
+    }
+
+    if (count == 0) {
+        return;
+    }
+
+    first = memory.looked % count;
+    memory.looked += MEMORY_LOOK;
+    dear = MEMORY_DEAR;
+    n = 0;
+
+    for (s = slot_live; s != NULL; s = next, n++) {
+        next = s->following;
+
+        if ((n + count - first) % count < MEMORY_LOOK && s->signals == 0) {
+            memory_look_at(s, &dear);
+        }
+    }
+}
+
+
+static void
+memory_look_at(slot_t *s, uint32_t *dear)
+{
+    pid_t     pid;
+    uint64_t  limit, bytes, resident, shared;
+
+    pid = atomic_load(&s->sh->pid);
+    limit = s->version->function->limits.memory_bytes;
+
+    if (limit == 0 || pid <= 0 || *dear == 0
+        || memory_pages(pid, &resident, &shared) == -1 || resident <= limit)
+    {
+        return;
+    }
+
+    (*dear)--;
+
+    bytes = memory_proportional(pid);
+
+    if (bytes == 0) {
+        bytes = memory_beyond(s->version, pid);
+    }
+
+    if (bytes > limit) {
+        memory_over(s, bytes);
+    }
+}
+
+
+static void
+memory_over(slot_t *s, uint64_t bytes)
+{
+    uint64_t  word;
+
+    s->bytes = bytes;
+    word = atomic_load(&s->sh->word);
+
+    switch (faas_slot_state(word)) {
+
+    case FAAS_SLOT_IDLE:
+        (void) pool_retire_for(s, word, FAAS_CAUSE_MEMORY);
+        return;
+
+    case FAAS_SLOT_BUSY:
+    case FAAS_SLOT_DRAINING:
+        patrol_condemn(s, word, FAAS_CAUSE_MEMORY);
+        return;
+
+    default:
+        return;    /* on its way to be one of those, or ending */
+    }
+}
+
+
 /* the proportional set size; where that is not to be had, what is resident
    and not of a file */
 
 static uint64_t
 memory_of(pid_t pid)
 {
-    int                 fd;
-    char                buf[1024], *p;
-    ssize_t             n;
-    unsigned long long  resident, shared;
+    uint64_t  bytes, resident, shared;
 
-    (void) snprintf(buf, sizeof(buf), "/proc/%d/smaps_rollup", (int) pid);
+    bytes = memory_proportional(pid);
 
-    fd = open(buf, O_RDONLY|O_CLOEXEC);
-    n = -1;
-
-    if (fd != -1) {
-        n = read(fd, buf, sizeof(buf) - 1);
-        close(fd);
+    if (bytes == 0 && memory_pages(pid, &resident, &shared) == 0) {
+        bytes = resident - shared;
     }
 
-    if (n > 0) {
-        buf[n] = '\0';
-        p = strstr(buf, "\nPss:");
+    return bytes;
+}
 
-        return p ? strtoull(p + 5, NULL, 10) * 1024 : 0;
+
+/* what it has that its template, whose fork it is, has not: never too much */
+
+static uint64_t
+memory_beyond(const version_t *v, pid_t pid)
+{
+    pid_t     template;
+    uint64_t  own, resident, shared;
+
+    if (memory_pages(pid, &resident, &shared) == -1) {
+        return 0;
     }
 
-    (void) snprintf(buf, sizeof(buf), "/proc/%d/statm", (int) pid);
+    own = resident - shared;
+    template = atomic_load(&v->sh->template_pid);
+
+    if (template <= 0 || memory_pages(template, &resident, &shared) == -1) {
+        return own;
+    }
+
+    return own > resident - shared ? own - (resident - shared) : 0;
+}
+
+
+static uint64_t
+memory_proportional(pid_t pid)
+{
+    char  buf[1024], *p;
+
+    if (memory_read(pid, "smaps_rollup", buf, sizeof(buf)) <= 0) {
+        return 0;
+    }
+
+    p = strstr(buf, "\nPss:");
+
+    return p ? strtoull(p + 5, NULL, 10) * 1024 : 0;
+}
+
+
+/* bytes; shared: of files, and of what is mapped as one.  0 or -1 */
+
+static int
+memory_pages(pid_t pid, uint64_t *resident, uint64_t *shared)
+{
+    char                buf[128];
+    uint64_t            page;
+    unsigned long long  all, mapped;
+
+    if (memory_read(pid, "statm", buf, sizeof(buf)) <= 0
+        || sscanf(buf, "%*u %llu %llu", &all, &mapped) != 2 || all < mapped)
+    {
+        return -1;
+    }
+
+    page = (uint64_t) sysconf(_SC_PAGESIZE);
+
+    *resident = all * page;
+    *shared = mapped * page;
+
+    return 0;
+}
+
+
+static ssize_t
+memory_read(pid_t pid, const char *name, char *buf, size_t size)
+{
+    int      fd;
+    ssize_t  n;
+
+    (void) snprintf(buf, size, "/proc/%d/%s", (int) pid, name);
 
     fd = open(buf, O_RDONLY|O_CLOEXEC);
 
     if (fd == -1) {
-        return 0;
+        return -1;
     }
 
-    n = read(fd, buf, sizeof(buf) - 1);
+    n = read(fd, buf, size - 1);
     close(fd);
 
-    if (n <= 0) {
-        return 0;
-    }
+    buf[n > 0 ? n : 0] = '\0';
 
-    buf[n] = '\0';
-
-    if (sscanf(buf, "%*u %llu %llu", &resident, &shared) != 2
-        || resident < shared)
-    {
-        return 0;
-    }
-
-    return (resident - shared) * (uint64_t) sysconf(_SC_PAGESIZE);
+    return n;
 }
 
 

@@ -1,8 +1,17 @@
 
 /*
- * The memory cap over all functions (faas_memory).  What counts is what
- * instances use: the proportional set size, so that what a template shares
- * with its instances counts once; a few are measured each second.
+ * The memory of instances: the cap over all functions (faas_memory), and each
+ * function's own limit (memory).
+ *
+ * What counts is what instances use: the proportional set size, so that what
+ * a template shares with its instances counts once.  That is dear to ask the
+ * kernel for, so a few are measured each second; and an instance is measured
+ * when its resident set, which is never less and costs little, is above its
+ * limit.  Where the kernel does not tell us the proportional set (we are not
+ * root), what an instance has beyond its template counts.
+ *
+ * An instance that is over its limit is retired when it is idle, and killed
+ * when it is at a request.
  */
 
 
@@ -22,6 +31,12 @@ void memory_started(function_t *f);
 
 /* about once a second */
 void memory_measure(void);
+
+/* by the patrol: ends who is over his limit.  Up to MEMORY_LOOK instances, in
+   turn, are looked at four times a second */
+void memory_look(void);
+
+#define MEMORY_LOOK  64
 
 
 #endif /* MEMORY_H_INCLUDED */

@@ -3,6 +3,7 @@
 
 #include "instance_end.h"
 #include "log.h"
+#include "memory.h"
 #include "patrol.h"
 #include "place.h"
 #include "pool.h"
@@ -24,7 +25,7 @@ static void patrol_look(void *data);
 static uint32_t patrol_look_at(slot_t *s);
 static void patrol_busy(slot_t *s, uint64_t word);
 static void patrol_draining(slot_t *s, uint64_t word);
-static void patrol_condemn(slot_t *s, uint64_t word);
+static void patrol_end(slot_t *s);
 
 
 static struct {
@@ -79,6 +80,7 @@ patrol_look(void *data)
 
     least = PATROL_MS;
     patrol.looked_ms = loop_now_ms();
+    memory_look();
 
     for (s = slot_live; s != NULL; s = next) {
         next = s->following;
@@ -133,9 +135,7 @@ patrol_look_at(slot_t *s)
 
     case FAAS_SLOT_CONDEMNED:
         if (s->signals == 0) {
-            s->version->function->ending++;
-            atomic_fetch_add(&s->version->function->sh->kills, 1);
-            instance_end_ask(s, FAAS_CAUSE_TIMEOUT);
+            patrol_end(s);
         }
 
         return PATROL_MS;
@@ -169,7 +169,7 @@ patrol_busy(slot_t *s, uint64_t word)
         return;
     }
 
-    patrol_condemn(s, word);
+    patrol_condemn(s, word, FAAS_CAUSE_TIMEOUT);
 }
 
 
@@ -194,7 +194,7 @@ patrol_draining(slot_t *s, uint64_t word)
     if (now > since + s->version->function->limits.timeout_ms
         && now > s->draining_ms + PATROL_NUDGE_MS * 2)
     {
-        patrol_condemn(s, word);
+        patrol_condemn(s, word, FAAS_CAUSE_TIMEOUT);
         return;
     }
 
@@ -211,15 +211,45 @@ patrol_draining(slot_t *s, uint64_t word)
 }
 
 
-static void
-patrol_condemn(slot_t *s, uint64_t word)
+/* BUSY or DRAINING; the cause first: it is there when another supervisor
+   finds the slot condemned */
+
+void
+patrol_condemn(slot_t *s, uint64_t word, faas_cause_e cause)
 {
+    atomic_store(&s->sh->cause, cause);
+
     if (faas_slot_change(supervisor.board, s->index, word,
                          FAAS_SLOT_CONDEMNED, FAAS_WORKER_NONE)
         == FAAS_OK)
     {
-        (void) patrol_look_at(s);
+        patrol_end(s);
+
+    } else if (s->signals == 0) {
+        atomic_store(&s->sh->cause, FAAS_CAUSE_NONE);
     }
+}
+
+
+/* CONDEMNED: by us, or by a worker, whose only reason is the timeout */
+
+static void
+patrol_end(slot_t *s)
+{
+    s->version->function->ending++;
+    atomic_fetch_add(&s->version->function->sh->kills, 1);
+
+    if (atomic_load(&s->sh->cause) == FAAS_CAUSE_MEMORY) {
+
+        /* at once: it takes more meanwhile.  nginx looks for this when the
+           connection breaks */
+
+        atomic_store(&s->sh->oom, (uint32_t) s->generation);
+        instance_end_kill(s, FAAS_CAUSE_MEMORY);
+        return;
+    }
+
+    instance_end_ask(s, FAAS_CAUSE_TIMEOUT);
 }
 
 

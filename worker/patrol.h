@@ -12,6 +12,8 @@
 
 #include <stdint.h>
 
+#include "slot.h"
+
 
 void patrol_init(void);
 
@@ -20,6 +22,9 @@ void patrol_watch(void);
 
 /* a look within a few milliseconds, not within the usual time */
 void patrol_soon(void);
+
+/* an instance that is BUSY or DRAINING is ended, if its word is still that */
+void patrol_condemn(slot_t *s, uint64_t word, faas_cause_e cause);
 
 /* a worker of nginx died: takes back its slots; wakes the others */
 void patrol_worker_died(uint32_t worker);

@@ -457,6 +457,13 @@ pool_longest_idle(function_t *f)
 int
 pool_retire_slot(slot_t *s, uint64_t word)
 {
+    return pool_retire_for(s, word, FAAS_CAUSE_RETIRED);
+}
+
+
+int
+pool_retire_for(slot_t *s, uint64_t word, faas_cause_e cause)
+{
     int  rc;
 
     rc = faas_slot_change(supervisor.board, s->index, word,
@@ -464,7 +471,7 @@ pool_retire_slot(slot_t *s, uint64_t word)
 
     if (rc == FAAS_OK) {
         s->version->function->ending++;
-        instance_end_ask(s, FAAS_CAUSE_RETIRED);
+        instance_end_ask(s, cause);
     }
 
     return rc;

@@ -27,6 +27,7 @@ int pool_is_superseded(const slot_t *s);
 
 /* ends an instance that is IDLE, or DRAINING and free: FAAS_OK, FAAS_BUSY */
 int pool_retire_slot(slot_t *s, uint64_t word);
+int pool_retire_for(slot_t *s, uint64_t word, faas_cause_e cause);
 
 /* a template or instance died, of itself: backs off when nothing works */
 void pool_died(function_t *f);

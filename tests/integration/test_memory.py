@@ -1,0 +1,135 @@
+"""A function's own limit, `memory`."""
+
+import re
+
+import pytest
+
+import harness
+import master
+
+from harness import wait_until
+from master import host
+
+MB = 1 << 20
+
+# under a sanitizer a process has some 50 MB of its own
+LIMIT = 200 * MB if harness.ASAN else 40 * MB
+
+GROW = """
+#include <faas.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+static int grow(faas_request_t *r) {
+    const char  *mb = faas_query(r, "mb", NULL);
+    size_t       n = mb ? (size_t) atoi(mb) << 20 : 0;
+    char        *p = n ? malloc(n) : NULL;
+    if (n) { memset(p, 1, n); }
+    if (faas_query(r, "hang", NULL)) { for ( ;; ) { pause(); } }
+    if (faas_query(r, "free", NULL)) { free(p); }
+    return faas_printf(r, "%%d", (int) getpid());
+}
+static char *big;
+static int init(void) {
+    size_t  n = (size_t) INIT << 20;
+    if (n) { big = malloc(n); memset(big, 1, n); }
+    return 0;
+}
+FAAS_FUNCTION(.handler = grow, .init = init)
+""".replace("INIT", "%d")
+
+LIMITED = "faas_function grow { memory %d; max 4; }" % LIMIT
+
+
+def deaths(log):
+    return re.findall(r'"grow": version \w+ slot \d+ pid (\d+) (.*?), age '
+                      r'.* requests, (.*)\n', log)
+
+
+def test_an_idle_instance_over_its_memory_is_retired(host):
+    h = host(put={"grow": GROW % 0}, blocks={"grow": {"memory": LIMIT}})
+    w = master.Worker(h)
+    pid = int(w.call("grow", QUERY_STRING="mb=%d" % (LIMIT // MB)).body)
+    wait_until(lambda: not harness.is_alive(pid), "its end")
+    wait_until(lambda: deaths(h.log()), "the line")
+    (told, how, request), = deaths(h.log())
+    assert int(told) == pid and request == "no request was running"
+    assert "exited with code 0: over its memory of %d bytes, it had " % (
+        LIMIT) in how
+    f = h.function("grow")
+    assert (f.deaths, f.kills) == (0, 0)
+    assert f.tally.counts() == {"oom": 1}
+    assert int(w.call("grow").body) != pid
+
+
+def test_what_is_within_its_memory_lives(host):
+    h = host(put={"grow": GROW % 0}, blocks={"grow": {"memory": LIMIT}})
+    w = master.Worker(h)
+    pid = int(w.call("grow", QUERY_STRING="free=1&mb=%d"
+                     % (LIMIT // MB)).body)
+    looks = 8
+    for _ in range(looks):
+        harness.time.sleep(0.25)
+        assert int(w.call("grow").body) == pid
+    assert deaths(h.log()) == []
+
+
+def test_what_is_shared_with_the_template_is_not_counted_for_each(host):
+    """Each instance maps more than the limit, but shares it."""
+
+    h = host(put={"grow": GROW % (LIMIT // MB + 30)},
+             blocks={"grow": {"memory": LIMIT, "min": 4}})
+    wait_until(lambda: h.states("grow") == ["idle"] * 4, "four")
+    pids = h.pids("grow")
+    harness.time.sleep(1.5)
+    assert h.pids("grow") == pids
+    assert deaths(h.log()) == []
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_busy_one_is_killed_and_its_request_is_502_oom(faas, method):
+    host = faas(deploy={"grow": GROW % 0}, http=LIMITED)
+    r = host.get("/fn/grow?hang=1&mb=%d" % (LIMIT // MB), method=method)
+    assert r.status == 502
+    assert "error=connection_terminated" in r.headers["Proxy-Status"]
+    assert "memory" in r.headers["Proxy-Status"]
+    wait_until(lambda: len(deaths(host.error_log()))
+               == (2 if method == "GET" else 1), "the lines")
+    for _, how, request in deaths(host.error_log()):
+        assert how.startswith("was killed by signal 9 (Killed): over its "
+                              "memory of %d bytes, it had " % LIMIT)
+        assert '"%s /fn/grow?hang=1&mb=' % method in request
+    totals = host.function("grow")["totals"]
+    assert totals["outcomes"]["oom"] == 1
+    assert totals["outcomes"]["crash"] == 0
+    assert host.get("/fn/grow").status == 200
+
+
+def test_the_rest_of_an_answer_is_cut(faas):
+    host = faas(deploy={"grow": """
+#include <faas.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+static int grow(faas_request_t *r) {
+    faas_printf(r, "begin");
+    faas_flush(r);
+    memset(malloc(%d), 1, %d);
+    for ( ;; ) { pause(); }
+    return 0;
+}
+FAAS_FUNCTION(.handler = grow)
+""" % (LIMIT, LIMIT)}, http=LIMITED)
+    with pytest.raises(Exception):
+        host.get("/fn/grow")
+    wait_until(lambda: host.function("grow")["totals"]["outcomes"]["oom"] == 1,
+               "the outcome")
+
+
+def test_others_do_not_notice(faas):
+    host = faas(deploy={"grow": GROW % 0, "probe": "probe.c"}, http=LIMITED)
+    killed = harness.Background(lambda: host.post(
+        "/fn/grow?hang=1&mb=%d" % (LIMIT // MB)))
+    while not killed.is_done():
+        assert host.post("/fn/probe", b"x").status == 200
+    assert killed.result().status == 502
