@@ -125,7 +125,8 @@ PACKAGES := gcc libc6-dev make pkgconf nginx nginx-dev libfcgi-dev \
             libpcre2-dev libssl-dev libcmark-dev libturbojpeg0-dev \
             libpng-dev curl libsqlite3-dev libhiredis-dev \
             libcurl4-openssl-dev tzdata
-PACKAGES_TEST := $(PACKAGES) libcmocka-dev python3 python3-pytest g++ \
+PACKAGES_TEST := $(PACKAGES) libcmocka-dev python3 python3-pytest \
+            python3-pytest-xdist g++ \
             openssl procps util-linux redis-server
 
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
@@ -323,10 +324,14 @@ unit: unit-programs
 	done; \
 	if [ "$$failed" ]; then echo "unit: failed:$$failed"; exit 1; fi
 
-# PYTEST_ARGS="-k name" picks tests
+# PYTEST_ARGS="-k name" picks tests.  They wait more than they work, so that
+# some run side by side; a file's tests stay together, for their hosts.
+PYTEST_JOBS = $(shell expr 2 \* $(JOBS))
+
 integration: all
 	FAAS_BUILD=$(BUILD) /usr/bin/python3 -m pytest -p no:cacheprovider \
-	    -q $(PYTEST_ARGS) tests/integration </dev/null
+	    -q -n $(PYTEST_JOBS) --dist loadfile $(PYTEST_ARGS) \
+	    tests/integration </dev/null
 
 test: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) all unit-programs

@@ -235,17 +235,28 @@ class Wire:
         return line.decode("latin-1")
 
     def exactly(self, n):
-        while len(self.buffer) < n:
-            assert self.fill(), "end of stream, %d bytes short" % (
-                n - len(self.buffer))
-        data, self.buffer = self.buffer[:n], self.buffer[n:]
-        return data
+        pieces, missing = [self.buffer], n - len(self.buffer)
+        while missing > 0:
+            data = self.socket.recv(65536)
+            assert data, "end of stream, %d bytes short" % missing
+            pieces.append(data)
+            missing -= len(data)
+        data = b"".join(pieces)
+        self.buffer = data[n:]
+        return data[:n]
 
     def rest(self):
-        while self.fill():
-            pass
-        data, self.buffer = self.buffer, b""
-        return data
+        """All that is to come.  In pieces: to add up many MiB would take
+        longer than nginx waits for a reader."""
+
+        pieces = [self.buffer]
+        while True:
+            data = self.socket.recv(65536)
+            if not data:
+                break
+            pieces.append(data)
+        self.buffer = b""
+        return b"".join(pieces)
 
     def head(self):
         """(status line, [(name, value)]) of a response."""

@@ -202,13 +202,17 @@ def test_what_is_caught_up_in_order_overtakes_the_clock(events, overlap):
     e.nginx.wait(1)
     assert e.end() == 0
     known = len(e.nginx.requests)
+    before = set(dues(e.nginx.requests))
     move(e, -120000)
     e.start()
     c = e.client()
     wait_until(lambda: timers(c)["work/t"]["due_ms"] > time.time() * 1000
                - 2000, "all of it", timeout=30)
     ran = dues(e.nginx.requests[known:])
-    assert ran == list(range(ran[0], ran[0] + 1000 * len(ran), 1000))
+
+    # those that ran before the clock was moved need not run again
+    assert ran == sorted(set(ran))
+    assert set(range(ran[0], ran[-1], 1000)) - before <= set(ran)
     assert len(ran) >= 118 and e.nginx.most["work"] == 1
 
 
