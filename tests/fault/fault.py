@@ -79,6 +79,9 @@ class Records(list):
         return Records(r for r in self
                        if r.kind in kinds or r.status in kinds)
 
+    def __add__(self, more):
+        return Records(list(self) + list(more))
+
     def count(self, *kinds):
         return len(self.of(*kinds))
 
@@ -393,13 +396,20 @@ def descriptors(pid):
 
 
 def instances(host, name=None):
-    """slot -> pid of the living instances of a function, or of all."""
+    """slot -> pid of the living instances of a function, or of all: children
+    of an init; what they fork themselves has the same title."""
 
+    table = harness.process_table()
     found = {}
-    for pid, (state, _, _) in harness.descendants(host.process.pid).items():
-        _instance(found, pid, state, name)
-    for pid, command in host.processes().items():
-        _instance(found, pid, "S", name)
+    for pid, (state, ppid, command) in table.items():
+        if not command.startswith("faas: ") or state in "ZX":
+            continue
+        words = harness.cmdline(pid).split(" ")
+        if len(words) == 3 and words[2][:1] == "#" \
+                and name in (None, words[1]) \
+                and harness.cmdline(ppid).endswith(" init") \
+                and str(host.state) in host.whole(pid):
+            found[int(words[2][1:])] = pid
     return found
 
 
@@ -416,13 +426,6 @@ def now_us():
     """The clock of records, executions and disturbances."""
 
     return time.monotonic_ns() // 1000
-
-
-def _instance(found, pid, state, name):
-    words = harness.cmdline(pid).split(" ")
-    if len(words) == 3 and words[0] == "faas:" and words[2][:1] == "#" \
-            and name in (None, words[1]) and state not in "ZX":
-        found[int(words[2][1:])] = pid
 
 
 def kill(pid, number=signal.SIGKILL):
@@ -612,7 +615,7 @@ class Experiment:
         take no more than limit ms; those in which the machine itself stood
         still are left out.  In a quick run it is only said."""
 
-        kept = self.ticker.undisturbed(spans)
+        kept = self.ticker.undisturbed(spans, max(3, limit / 20))
         values = [(end - begin) / 1000 for begin, end in kept]
         worst = percentile(values, part)
         self.figure(what, "p50 %.1f p99 %.1f max %.1f ms of %d, %d more"
@@ -629,14 +632,14 @@ class Experiment:
             "%s %d" % item for item in sorted(records.kinds().items()))))
 
     def check_executions(self, records, *ledgers, retried=("GET", "HEAD"),
-                         raced=False):
+                         raced=False, others=()):
         """What every experiment promises of each request: a right answer was
         made by exactly one execution, or, where the method allows another
         try, by the last of two of which the first was cut short; who was told
         that it was not started was not; nobody was told that it may have been
         who was not; nothing ran that was not asked for.  raced: connections were
-        cut by force, so that `raced` may have run.  Returns id -> its
-        executions."""
+        cut by force, so that `raced` may have run; others: ids of requests
+        that were asked otherwise.  Returns id -> its executions."""
 
         runs = collections.defaultdict(list)
         for ledger in ledgers:
@@ -667,7 +670,8 @@ class Experiment:
                    records.of("hung")[:3])
         asked = records.ids()
         strangers = [i for i in runs
-                     if i not in asked and i >> 32 not in self.warmed]
+                     if i not in asked and i not in others
+                     and i >> 32 not in self.warmed]
         self.check("nothing was run that nobody asked for", not strangers,
                    ["%x" % i for i in strangers[:3]])
         return runs

@@ -45,7 +45,7 @@ def flood(x, workers):
     x.warm(host, ["echo"])
     again = x.load(host, "/fn/echo?ms=20", **at_once).result()
     x.summary(again, "%s, service time known" % what)
-    x.check_executions(fault.Records(records + again), x.ledgers["echo"])
+    x.check_executions(records + again, x.ledgers["echo"])
     check_refusals(x, again)
     x.figure("Retry-After", "%s unknown, %s known" % tuple(
         "/".join(sorted({r.retry_after for r in rs.of(503)}, key=int))
