@@ -192,7 +192,7 @@ class Load:
 Execution = collections.namedtuple(
     "Execution", "id begin end process pid place version")
 
-_HEAD = struct.Struct("<QQIIIII28x")
+_HEAD = struct.Struct("<QQIIIIIIII16x")
 _RECORD = struct.Struct("<QQQIIII24x")
 assert _HEAD.size == 64 and _RECORD.size == 64
 
@@ -204,7 +204,7 @@ class Ledger:
     def __init__(self, path, limit, capacity):
         self.path = path
         with open(path, "wb") as out:
-            out.write(_HEAD.pack(0, capacity, 0, limit, 0, 0, 0))
+            out.write(_HEAD.pack(0, capacity, 0, limit, 0, 0, 0, 0, 0, 0))
             out.truncate(_HEAD.size + capacity * _RECORD.size)
         path.chmod(0o666)
         self.file = open(path, "r+b")
@@ -235,6 +235,11 @@ class Ledger:
         return table
 
     @property
+    def taken(self):
+        """Executions begun so far."""
+        return self._head()[0]
+
+    @property
     def processes(self):
         """Instances that there ever were."""
         return self._head()[2]
@@ -253,6 +258,15 @@ class Ledger:
     def over_process(self):
         """Instances that found as many others as there may be."""
         return self._head()[5]
+
+    def harm(self, ways, permille):
+        """What functions/fragile.c does to so many of its instances."""
+
+        struct.pack_into("<II", self.map, 36, ways, permille)
+
+    @property
+    def harmed(self):
+        return self._head()[9]
 
     def close(self):
         self.map.close()
@@ -580,16 +594,21 @@ class Experiment:
         for name in functions:
             wait_until(lambda: host.function(name).get("state") == "ready",
                        "%s to be ready" % name)
-            limit = self.limits[name]
 
-            def used():
-                self.warmed.add(Load.first_id >> 32)
-                self.load(host, "/fn/%s?ms=50" % name, unchecked=True,
-                          connections=2 * limit,
-                          count=4 * limit).result()
-                return len(instances(host, name)) >= limit
+        def used():
+            self.warmed.add(Load.first_id >> 32)
+            clients = 2 * max(self.limits[name] for name in functions)
+            self.load(host, ["/fn/%s?ms=50" % name for name in functions],
+                      connections=clients * len(functions), unchecked=True,
+                      count=2 * clients * len(functions)).result()
+            some = {name: max(self.ledgers[name].most,
+                              len(instances(host, name)))
+                    for name in functions}
+            assert all(some[name] >= self.limits[name]
+                       for name in functions), some
+            return True
 
-            wait_until(used, "%d instances of %s" % (limit, name))
+        wait_until(used, "all instances")
         self.at_rest(host)
         self.baseline[host] = self.open_descriptors(host)
 

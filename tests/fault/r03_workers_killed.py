@@ -52,10 +52,10 @@ def run(x):
     host = x.host(FUNCTIONS, workers=workers)
     host.allowed.append("exited on signal 9")
     load = x.load(host, ["/fn/echo?ms=5", "/fn/id?ms=2"],
-                  connections=x.pick(60, 200), seconds=x.seconds(6, 90),
+                  connections=x.pick(60, 200), seconds=1000,
                   methods={"GET": 3, "POST": 2, "HEAD": 1}, bound=26000)
-    kills, count = Kills(x, host), x.times(40, 500, 90)
-    while load.is_running() and len(kills.when) < count:
+    kills, count = Kills(x, host), x.times(40, 500, 150)
+    while load.seconds() < x.pick(6, 400) and len(kills.when) < count:
         fault.wait_until(lambda: len(host.workers()) == workers, "workers")
         time.sleep(x.random.random() * 0.1)
         kills.one(x.random.random() < 0.5)
