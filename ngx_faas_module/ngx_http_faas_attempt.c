@@ -3,6 +3,15 @@
  * What an attempt came to: was the answer complete, may the handler have run,
  * may the request be tried again, and what is its outcome.  Read-only but for
  * the counters of our own cell.
+ *
+ * Whose answer is it?  FastCGI numbers requests, but nginx gives each the
+ * number 1, so an answer too many on a kept connection (a function that writes
+ * there by itself, or a thread that still does) would be the next request's.
+ * Three things together keep it from that.  A connection is taken only if
+ * nothing is in it (ngx_http_faas_connection_take).  An answer that comes
+ * before the slot's page says that this request has begun is none.  And when
+ * END_REQUEST comes before the page says that the handler has returned, there
+ * may be more to come: the slot drains, and the connection is not kept.
  */
 
 
@@ -14,7 +23,79 @@
 
 
 static faas_outcome_e ngx_http_faas_attempt_lost(ngx_http_faas_ctx_t *ctx);
+static ngx_int_t ngx_http_faas_attempt_header(ngx_http_request_t *r);
+static ngx_uint_t ngx_http_faas_attempt_has_begun(ngx_http_faas_ctx_t *ctx);
 static ngx_uint_t ngx_http_faas_attempt_is_cancelled(ngx_http_request_t *r);
+
+
+void
+ngx_http_faas_attempt_watch(ngx_http_faas_ctx_t *ctx)
+{
+    ngx_http_upstream_t  *u;
+
+    u = ctx->request->upstream;
+
+    ctx->process_header = u->process_header;
+    u->process_header = ngx_http_faas_attempt_header;
+}
+
+
+/* a cached header comes this way too, while no slot is held */
+
+static ngx_int_t
+ngx_http_faas_attempt_header(ngx_http_request_t *r)
+{
+    ngx_http_faas_ctx_t  *ctx;
+
+    ctx = r->upstream->peer.data;
+
+    if (ctx->holding && !ngx_http_faas_attempt_has_begun(ctx)) {
+        ctx->odd = 1;
+
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "faas: function \"%V\" version %s slot %uD pid %P sent "
+                      "an answer before it began the request", &ctx->name,
+                      ctx->version_id, ctx->slot, ctx->instance_pid);
+
+        return NGX_HTTP_UPSTREAM_INVALID_HEADER;
+    }
+
+    return ctx->process_header(r);
+}
+
+
+/*
+ * The slot's page tells: the count of requests that its instances have taken
+ * goes on over their lives, so if it is what it was at hand-over, this one was
+ * not among them.
+ */
+
+static ngx_uint_t
+ngx_http_faas_attempt_has_begun(ngx_http_faas_ctx_t *ctx)
+{
+    faas_page_t  *page;
+
+    page = ngx_http_faas_host.pages[ctx->slot];
+
+    return page == NULL
+           || atomic_load_explicit(&page->begun, memory_order_acquire)
+              != ctx->begun;
+}
+
+
+/* the instance notes the end before it sends END_REQUEST */
+
+ngx_uint_t
+ngx_http_faas_attempt_has_ended(ngx_http_faas_ctx_t *ctx)
+{
+    faas_page_t  *page;
+
+    page = ngx_http_faas_host.pages[ctx->slot];
+
+    return page == NULL
+           || atomic_load_explicit(&page->ended, memory_order_acquire)
+              >= atomic_load_explicit(&page->begun, memory_order_acquire);
+}
 
 
 /*
@@ -70,25 +151,15 @@ ngx_http_faas_attempt_count(ngx_http_faas_ctx_t *ctx)
 
 
 /*
- * May the handler have run?  The slot's page tells: the count of requests
- * that its instances have taken goes on over their lives, so if it is what it
- * was at hand-over, this one was not among them.
+ * May the handler have run?  An instance that answered too early lives, has
+ * the request, and may begin it while we look.
  */
 
 ngx_uint_t
 ngx_http_faas_attempt_has_started(ngx_http_faas_ctx_t *ctx)
 {
-    faas_page_t  *page;
-
-    if (!ctx->request->upstream->request_sent) {
-        return 0;
-    }
-
-    page = ngx_http_faas_host.pages[ctx->slot];
-
-    return page == NULL
-           || atomic_load_explicit(&page->begun, memory_order_acquire)
-              != ctx->begun;
+    return ctx->request->upstream->request_sent
+           && (ctx->odd || ngx_http_faas_attempt_has_begun(ctx));
 }
 
 

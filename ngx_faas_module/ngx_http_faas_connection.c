@@ -24,6 +24,7 @@ typedef struct {
 } ngx_http_faas_kept_t;
 
 
+static ngx_uint_t ngx_http_faas_connection_is_quiet(ngx_connection_t *c);
 static void ngx_http_faas_connection_close(ngx_http_faas_kept_t *k);
 static void ngx_http_faas_connection_read_handler(ngx_event_t *rev);
 static void ngx_http_faas_connection_dummy_handler(ngx_event_t *wev);
@@ -133,12 +134,14 @@ ngx_http_faas_connection_take(uint32_t slot, uint64_t generation,
         return NULL;
     }
 
-    if (k->generation != generation) {
+    c = k->connection;
+
+    /* an event that tells of bytes may still be in the kernel, so we look */
+
+    if (k->generation != generation || !ngx_http_faas_connection_is_quiet(c)) {
         ngx_http_faas_connection_close(k);
         return NULL;
     }
-
-    c = k->connection;
 
     ngx_queue_remove(&k->queue);
     ngx_queue_insert_head(&ngx_http_faas_kept_free, &k->queue);
@@ -269,6 +272,18 @@ ngx_http_faas_connection_acquire(uint32_t version, uint32_t *slot,
 }
 
 
+/* neither bytes that nobody asked for, nor its end, nor an error */
+
+static ngx_uint_t
+ngx_http_faas_connection_is_quiet(ngx_connection_t *c)
+{
+    char  buf[1];
+
+    return recv(c->fd, buf, 1, MSG_PEEK) == -1
+           && ngx_socket_errno == NGX_EAGAIN;
+}
+
+
 static void
 ngx_http_faas_connection_close(ngx_http_faas_kept_t *k)
 {
@@ -292,25 +307,17 @@ ngx_http_faas_connection_close(ngx_http_faas_kept_t *k)
 static void
 ngx_http_faas_connection_read_handler(ngx_event_t *rev)
 {
-    int                n;
-    char               buf[1];
     ngx_connection_t  *c;
 
     c = rev->data;
 
-    if (!c->close && !rev->timedout) {
-        n = recv(c->fd, buf, 1, MSG_PEEK);
+    if (!c->close && !rev->timedout && ngx_http_faas_connection_is_quiet(c)) {
+        rev->ready = 0;
 
-        if (n == -1 && ngx_socket_errno == NGX_EAGAIN) {
-            rev->ready = 0;
-
-            if (ngx_handle_read_event(rev, 0) == NGX_OK) {
-                return;
-            }
+        if (ngx_handle_read_event(rev, 0) == NGX_OK) {
+            return;
         }
     }
-
-    /* end of file, an error, or bytes that nobody asked for */
 
     ngx_http_faas_connection_close(c->data);
 }

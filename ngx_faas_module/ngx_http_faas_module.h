@@ -209,6 +209,8 @@ struct ngx_http_faas_ctx_s {
     unsigned                  admitted:1;      /* counted in the cell */
     unsigned                  holding:1;       /* a slot is ours */
     unsigned                  over_budget:1;
+    unsigned                  odd:1;           /* this attempt was answered
+                                                  before it had begun */
     unsigned                  retried:1;
     unsigned                  queued:1;        /* it had to wait */
     unsigned                  connecting:1;    /* peer.get calls itself */
@@ -239,6 +241,8 @@ struct ngx_http_faas_ctx_s {
     ngx_event_t               resume;          /* posted: go on, or refuse */
     ngx_connection_t         *placeholder;
     ngx_uint_t                attempts;        /* slots handed to it */
+    ngx_int_t               (*process_header)(ngx_http_request_t *r);
+                                               /* the upstream's own */
 };
 
 
@@ -474,9 +478,15 @@ void ngx_http_faas_scheduler_forget(ngx_http_faas_ctx_t *ctx);
 
 /* ngx_http_faas_attempt.c */
 
+/* looks at each answer before the upstream's own process_header does */
+void ngx_http_faas_attempt_watch(ngx_http_faas_ctx_t *ctx);
+
 /* was END_REQUEST read, and nothing wrong since? */
 ngx_uint_t ngx_http_faas_attempt_is_complete(ngx_http_faas_ctx_t *ctx,
     ngx_connection_t *c, ngx_uint_t state);
+
+/* has the instance said that the handler returned? */
+ngx_uint_t ngx_http_faas_attempt_has_ended(ngx_http_faas_ctx_t *ctx);
 
 /* may the handler have run? */
 ngx_uint_t ngx_http_faas_attempt_has_started(ngx_http_faas_ctx_t *ctx);

@@ -449,6 +449,7 @@ ngx_http_faas_queue_hold(ngx_http_faas_ctx_t *ctx, uint32_t slot,
     page = ngx_http_faas_host.pages[slot];
 
     ctx->holding = 1;
+    ctx->odd = 0;
     ctx->slot = slot;
     ctx->word = word;
     ctx->begun = page ? atomic_load_explicit(&page->begun,

@@ -88,6 +88,8 @@ ngx_http_faas_scheduler_init_peer(ngx_http_request_t *r,
 
     u->conf->preserve_output = 1;
 
+    ngx_http_faas_attempt_watch(ctx);
+
 #if (NGX_HTTP_CACHE)
 
     /* what _calls says is no answer to who comes next with this key */
@@ -667,7 +669,7 @@ ngx_http_faas_scheduler_free(ngx_peer_connection_t *pc, void *data,
                              NULL);
         ctx->maybe_started = 1;
 
-        if (ctx->spent) {
+        if (ctx->spent || !ngx_http_faas_attempt_has_ended(ctx)) {
             ngx_http_faas_queue_leave(ctx, FAAS_SLOT_DRAINING);
 
         } else {
