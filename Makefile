@@ -110,6 +110,7 @@ HTTP_ALL   := baas/functions/http.c baas/json_text.c
 
 # the operator's program
 FAASCTL    := worker/faasctl.c worker/faasctl_ask.c worker/faasctl_dlq.c \
+              worker/faasctl_host.c worker/faasctl_function.c \
               worker/faasctl_list.c worker/faasctl_table.c baas/client.c \
               baas/wire.c baas/baas_error.c baas/json_text.c \
               baas/events_invocation.c
@@ -187,7 +188,7 @@ $(BUILD)/functions/%.so: baas/functions/%.c $(HTTP_ALL) \
 	    -fPIC -fvisibility=hidden $(INCLUDES) $(CFLAGS) -Wl,-z,relro \
 	    -Wl,-z,now -o $@ $< $(HTTP_ALL)
 
-$(BUILD)/faasctl: $(call objects,$(FAASCTL))
+$(BUILD)/faasctl: $(call objects,$(FAASCTL) $(SCOREBOARD))
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS_) $(LDFLAGS) -o $@ $^
 

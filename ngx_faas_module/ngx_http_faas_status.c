@@ -87,6 +87,10 @@ static void ngx_http_faas_status_totals(ngx_http_faas_status_t *s,
     faas_function_t *f, ngx_http_faas_status_sum_t *sum);
 static void ngx_http_faas_status_backoff(ngx_http_faas_status_t *s,
     faas_function_t *f);
+static void ngx_http_faas_status_deaths(ngx_http_faas_status_t *s,
+    faas_function_t *f);
+static void ngx_http_faas_status_failure(ngx_http_faas_status_t *s,
+    faas_function_t *f);
 static void ngx_http_faas_status_routes(ngx_http_faas_status_t *s,
     const char *name, uint32_t generation);
 static void ngx_http_faas_status_text(ngx_http_faas_status_t *s,
@@ -512,6 +516,8 @@ ngx_http_faas_status_function(ngx_http_faas_status_t *s, uint32_t function)
     ngx_http_faas_status_limits(s, &limits);
     ngx_http_faas_status_totals(s, f, &sum);
     ngx_http_faas_status_backoff(s, f);
+    ngx_http_faas_status_deaths(s, f);
+    ngx_http_faas_status_failure(s, f);
     ngx_http_faas_status_text(s, "last_error", &f->last_error);
     ngx_http_faas_status_routes(s, name, generation);
 
@@ -778,6 +784,72 @@ ngx_http_faas_status_backoff(ngx_http_faas_status_t *s, faas_function_t *f)
     ngx_http_faas_json_flag(&s->json, "held", held);
     ngx_http_faas_status_number(s, "left_ms",
                                 (held && until > now) ? until - now : 0);
+    ngx_http_faas_status_number(s, "deaths_in_a_row",
+                                ngx_http_faas_status_get(f->backoff_row));
+    ngx_http_faas_json_close(&s->json, '}');
+}
+
+
+/* how many of what kind, and the last ones, newest first */
+
+static void
+ngx_http_faas_status_deaths(ngx_http_faas_status_t *s, faas_function_t *f)
+{
+    uint32_t               i, slot;
+    faas_death_t           d;
+    faas_tally_t          *t;
+    ngx_http_faas_json_t  *j;
+
+    j = &s->json;
+    t = &f->tally;
+
+    ngx_http_faas_json_open(j, "deaths", '{');
+    ngx_http_faas_status_number(s, "total",
+                                ngx_http_faas_status_get(t->total));
+
+    ngx_http_faas_json_open(j, "kinds", '{');
+
+    for (i = 0; i < FAAS_DEATHS; i++) {
+        ngx_http_faas_status_number(s, faas_death_name(i),
+                                    ngx_http_faas_status_get(t->count[i]));
+    }
+
+    ngx_http_faas_json_close(j, '}');
+    ngx_http_faas_json_open(j, "last", '[');
+
+    for (i = 0; faas_tally_read(t, i, &d) == FAAS_OK; i++) {
+        slot = ngx_http_faas_status_get(d.slot);
+
+        ngx_http_faas_json_open(j, NULL, '{');
+        ngx_http_faas_status_number(s, "at", ngx_http_faas_status_get(d.at));
+        ngx_http_faas_json_text(j, "kind",
+                                faas_death_name(
+                                         ngx_http_faas_status_get(d.kind)));
+        ngx_http_faas_status_number(s, "code",
+                                    ngx_http_faas_status_get(d.code));
+        ngx_http_faas_json_text(j, "version", d.version);
+
+        if (slot != FAAS_INDEX_NONE) {
+            ngx_http_faas_status_number(s, "slot", slot);
+        }
+
+        ngx_http_faas_json_close(j, '}');
+    }
+
+    ngx_http_faas_json_close(j, ']');
+    ngx_http_faas_json_close(j, '}');
+}
+
+
+/* a start that failed, until a good deploy or faasctl ack */
+
+static void
+ngx_http_faas_status_failure(ngx_http_faas_status_t *s, faas_function_t *f)
+{
+    ngx_http_faas_json_open(&s->json, "failure", '{');
+    ngx_http_faas_status_number(s, "at",
+                                ngx_http_faas_status_get(f->failed_at));
+    ngx_http_faas_status_text(s, "text", &f->failure);
     ngx_http_faas_json_close(&s->json, '}');
 }
 

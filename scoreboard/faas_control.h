@@ -27,6 +27,12 @@
  *                                    descriptor, readable: a slot's page;
  *                                    sent for every page there is, then for
  *                                    each new one
+ *   faasctl -> supervisor  LOOK      no payload; root and who started nginx
+ *                                    only, as ACK
+ *   supervisor -> faasctl  BOARD     the board, only to be read
+ *   faasctl -> supervisor  ACK       payload text: a function's name; its
+ *                                    failed start was seen
+ *   supervisor -> faasctl  ACCEPTED  payload text: what it was, or REFUSED
  *
  * The connection on which a master attached is its lifeline: nginx workers
  * inherit it, so it ends when the last process of that nginx is gone, and
@@ -65,7 +71,9 @@ typedef enum {
     FAAS_CONTROL_RELOAD,
     FAAS_CONTROL_ACCEPTED,
     FAAS_CONTROL_WORKER,
-    FAAS_CONTROL_PAGE
+    FAAS_CONTROL_PAGE,
+    FAAS_CONTROL_LOOK,
+    FAAS_CONTROL_ACK
 } faas_control_type_e;
 
 

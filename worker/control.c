@@ -13,6 +13,7 @@
 #include "deposit.h"
 #include "drain.h"
 #include "faas_control.h"
+#include "function.h"
 #include "log.h"
 #include "loop.h"
 #include "owner.h"
@@ -44,6 +45,7 @@ struct control_s {
     control_kind_e            kind;
     uint32_t                  number;        /* of the lifeline's deposit */
     pid_t                     pid;           /* of who connected */
+    uid_t                     uid;
     uint32_t                  pages;         /* a worker's: how many it has */
     int                       full;          /* 1: waits for room */
 };
@@ -59,6 +61,9 @@ static int control_message(control_t *c, faas_control_message_t *m);
 static int control_attach(control_t *c, faas_control_message_t *m);
 static int control_reload(control_t *c, faas_control_message_t *m);
 static int control_worker(control_t *c, faas_control_message_t *m);
+static int control_look(control_t *c);
+static int control_ack(control_t *c, const faas_control_message_t *m);
+static int control_is_operator(const control_t *c);
 static int control_send_board(control_t *c);
 static int control_refuse(control_t *c, const char *why);
 static void control_pages(void *data);
@@ -243,6 +248,7 @@ control_accept_one(int fd)
     }
 
     c->pid = peer.pid;
+    c->uid = peer.uid;
 }
 
 
@@ -371,6 +377,12 @@ control_message(control_t *c, faas_control_message_t *m)
 
     case FAAS_CONTROL_WORKER:
         return control_worker(c, m);
+
+    case FAAS_CONTROL_LOOK:
+        return control_look(c);
+
+    case FAAS_CONTROL_ACK:
+        return control_ack(c, m);
 
     default:
         log_line(LOG_WARN, 0, "pid %d sent message %u to \"control\"",
@@ -525,6 +537,78 @@ control_worker(control_t *c, faas_control_message_t *m)
     owner_look();
 
     return control_send_pages(c);
+}
+
+
+/* -- faasctl --------------------------------------------------------------- */
+
+/* nginx's workers are let to the socket too, and have no business here */
+
+static int
+control_is_operator(const control_t *c)
+{
+    return c->kind == CONTROL_NEW && (c->uid == 0 || c->uid == geteuid());
+}
+
+
+static int
+control_look(control_t *c)
+{
+    int                   fd, rc;
+    char                  path[64];
+    faas_control_board_t  board;
+
+    if (!control_is_operator(c)) {
+        return control_refuse(c, "only root and who started nginx may look");
+    }
+
+    memset(&board, 0, sizeof(board));
+    board.size = supervisor.size;
+    memcpy(board.release, FAAS_RELEASE, sizeof(FAAS_RELEASE));
+
+    (void) snprintf(path, sizeof(path), "/proc/self/fd/%d",
+                    supervisor.board_fd);
+    fd = open(path, O_RDONLY|O_CLOEXEC);
+
+    if (fd == -1) {
+        return control_refuse(c, "the board cannot be opened");
+    }
+
+    rc = faas_control_send(c->event.fd, FAAS_CONTROL_BOARD, &board,
+                           sizeof(board), &fd, 1);
+    close(fd);
+
+    return rc == FAAS_OK ? 0 : -1;
+}
+
+
+static int
+control_ack(control_t *c, const faas_control_message_t *m)
+{
+    char         text[FAAS_TEXT_SIZE];
+    function_t  *f;
+
+    if (!control_is_operator(c)) {
+        return control_refuse(c, "only root and who started nginx may "
+                              "acknowledge");
+    }
+
+    f = function_find(m->payload);
+
+    if (f == NULL) {
+        return control_refuse(c, "there is no such function");
+    }
+
+    if (!function_settled(f, text)) {
+        return control_refuse(c, "it has no failed start");
+    }
+
+    log_line(LOG_NOTICE, 0, "function \"%s\": its failed start is "
+             "acknowledged by uid %u: %s", f->name, (unsigned) c->uid, text);
+
+    return faas_control_send(c->event.fd, FAAS_CONTROL_ACCEPTED, text,
+                             strlen(text), NULL, 0)
+           == FAAS_OK ? 0 : -1;
 }
 
 

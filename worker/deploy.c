@@ -340,7 +340,7 @@ deploy_refused(const char *file, const char *why)
     }
 
     f->seen = deploy.seen;
-    function_error(f, LOG_ERROR, "file \"%s\" is refused: %s", file, why);
+    function_failure(f, "file \"%s\" is refused: %s", file, why);
 
     if (label[0] != '\0') {
         function_unserved(f);
@@ -390,6 +390,7 @@ deploy_version(const char *name, const char *label, const char *sha256)
 
         if (!supervisor.adopting) {
             function_clear_error(f);
+            (void) function_settled(f, NULL);
         }
 
         return;
@@ -530,6 +531,11 @@ deploy_keep(const char *sha256, void *data)
     (void) data;
 
     for (f = function_list; f != NULL; f = f->next) {
+
+        if (strncmp(f->sh->good, sha256, sizeof(f->sh->good)) == 0) {
+            return 1;
+        }
+
         for (v = f->versions; v != NULL; v = v->next) {
             if (strcmp(v->sh->sha256, sha256) == 0) {
                 return 1;

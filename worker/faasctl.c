@@ -16,7 +16,7 @@
 
 typedef struct {
     const char               *group;
-    const char               *name;
+    const char               *name;        /* NULL: the group is all of it */
     int                       least;       /* words behind the name */
     int                       most;
     int                     (*run)(void);
@@ -38,6 +38,17 @@ faasctl_t  faasctl;
 
 
 static const faasctl_command_t  faasctl_commands[] = {
+    { "list", NULL, 0, 0, faasctl_list,
+      "list",
+      "functions: state, version, instances, deaths, for how long one\n"
+      "          is held back, and whether a start of it has failed" },
+    { "describe", NULL, 1, 1, faasctl_describe,
+      "describe FUNCTION",
+      "one of them: versions, the tally of its deaths and the last few,\n"
+      "          its failed start" },
+    { "ack", NULL, 1, 1, faasctl_ack,
+      "ack FUNCTION",
+      "its failed start was seen: it is in status and list no more" },
     { "queue", "list", 0, 0, faasctl_queue_list,
       "queue list",
       "queues: how many messages are ready, delayed, leased to a\n"
@@ -273,12 +284,16 @@ faasctl_command(void)
         }
 
         grouped = 1;
+        more = faasctl.nwords - 1;
 
-        if (faasctl.nwords < 2 || strcmp(c->name, faasctl.words[1]) != 0) {
-            continue;
+        if (c->name != NULL) {
+
+            if (more < 1 || strcmp(c->name, faasctl.words[1]) != 0) {
+                continue;
+            }
+
+            more--;
         }
-
-        more = faasctl.nwords - 2;
 
         if (more < c->least || more > c->most) {
             (void) faasctl_wrong("usage:", c->usage);

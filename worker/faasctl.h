@@ -2,10 +2,13 @@
 /*
  * faasctl, the operator's program.  It asks the events process over
  * faas_state/baas.sock (wire.h), as root or as the user of the service, and
- * prints tables, or one JSON document.
+ * the supervisor over faas_state/control (faas_control.h), as root or as who
+ * started nginx; and prints tables, or one JSON document.
  *
  *   faasctl.c         options, which command
- *   faasctl_ask.c     questions and answers
+ *   faasctl_ask.c     questions to the events process, and answers
+ *   faasctl_host.c    questions to the supervisor, and the board
+ *   faasctl_function.c  functions: what the board says
  *   faasctl_dlq.c     dead letters
  *   faasctl_list.c    queues and timers
  *   faasctl_table.c   columns, times, JSON
@@ -22,6 +25,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "faas_control.h"
+#include "faas_scoreboard.h"
 #include "json_text.h"
 #include "wire.h"
 
@@ -61,8 +66,25 @@ int faasctl_failed(int code, const char *what);
 int faasctl_answered(const wire_reader_t *answer);
 
 
+/* -- faasctl_host.c -------------------------------------------------------- */
+
+/* maps the host's board, only to be read; NULL, and it is said why */
+faas_scoreboard_t *faasctl_board(void);
+
+/*
+ * Sends a message with a text to the supervisor and waits for the answer,
+ * which is freed by nobody: FAASCTL_DONE with its text, or FAASCTL_FAILED
+ * when it refuses, and it is said why, and about what.
+ */
+int faasctl_tell(faas_control_type_e type, const char *text,
+    const char **answer);
+
+
 /* -- commands -------------------------------------------------------------- */
 
+int faasctl_list(void);
+int faasctl_describe(void);
+int faasctl_ack(void);
 int faasctl_dlq_list(void);
 int faasctl_dlq_show(void);
 int faasctl_dlq_retry(void);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "board.h"
 #include "claims.h"
@@ -135,6 +136,7 @@ function_adopt(uint32_t index)
     f = function_attach(index, sh->name);
 
     faas_limits_read(sh, &f->limits);
+    pool_adopt_backoff(f);
     f->order = claims_order(f->name);
     f->present = atomic_load(&sh->state) != FAAS_FUNCTION_REMOVED;
 
@@ -358,15 +360,8 @@ function_error(function_t *f, int level, const char *format, ...)
 
 
 void
-function_told(function_t *f, const char *format, ...)
+function_told(function_t *f, const char *text)
 {
-    char     text[FAAS_TEXT_SIZE];
-    va_list  args;
-
-    va_start(args, format);
-    (void) vsnprintf(text, sizeof(text), format, args);
-    va_end(args);
-
     faas_text_write(&f->sh->last_error, text, strlen(text));
 }
 
@@ -375,6 +370,48 @@ void
 function_clear_error(function_t *f)
 {
     faas_text_write(&f->sh->last_error, "", 0);
+}
+
+
+void
+function_failure(function_t *f, const char *format, ...)
+{
+    char     text[FAAS_TEXT_SIZE];
+    va_list  args;
+
+    va_start(args, format);
+    (void) vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+
+    function_error(f, LOG_ERROR, "%s", text);
+    function_failed(f, text);
+}
+
+
+void
+function_failed(function_t *f, const char *text)
+{
+    faas_text_write(&f->sh->failure, text, strlen(text));
+    atomic_store(&f->sh->failed_at, (uint64_t) time(NULL));
+}
+
+
+int
+function_settled(function_t *f, char *text)
+{
+    char    own[FAAS_TEXT_SIZE];
+    size_t  n;
+
+    n = faas_text_read(&f->sh->failure, text ? text : own);
+
+    if (n == 0) {
+        return 0;
+    }
+
+    faas_text_write(&f->sh->failure, "", 0);
+    atomic_store(&f->sh->failed_at, 0);
+
+    return 1;
 }
 
 

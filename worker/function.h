@@ -110,10 +110,20 @@ void function_error(function_t *f, int level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* last_error alone: what is in the log already, in a longer line */
-void function_told(function_t *f, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+void function_told(function_t *f, const char *text);
 
 void function_clear_error(function_t *f);
+
+/* function_error(), of a start that failed: kept until function_settled() */
+void function_failure(function_t *f, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* the same for what is in the log already */
+void function_failed(function_t *f, const char *text);
+
+/* a start that failed has been fixed, or was seen; 0: there was none, with
+   what it was in text[FAAS_TEXT_SIZE] (may be NULL) */
+int function_settled(function_t *f, char *text);
 
 /* all workers with requests that wait for f look again */
 void function_wake(function_t *f);

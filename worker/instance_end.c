@@ -201,10 +201,14 @@ instance_end_exited(version_t *v, int32_t inner_pid, int status)
 void
 instance_end_reaped(slot_t *s, int status)
 {
-    int          expected;
+    int          expected, unready;
+    version_t   *v;
     function_t  *f;
 
-    f = s->version->function;
+    v = s->version;
+    f = v->function;
+    unready = faas_slot_state(atomic_load(&s->sh->word))
+              == FAAS_SLOT_STARTING;
     expected = instance_end_expected(s, status);
 
     if (!expected || instance_end_is_news(s, status)) {
@@ -223,6 +227,10 @@ instance_end_reaped(slot_t *s, int status)
     }
 
     pool_died(f);
+
+    if (unready) {
+        version_unready(v);
+    }
 }
 
 
@@ -289,7 +297,7 @@ instance_end_tell(slot_t *s, int status)
 {
     int           level;
     char          how[DEATH_HOW_SIZE], why[SETTINGS_WHY_SIZE];
-    char          request[DEATH_REQUEST_SIZE];
+    char          text[FAAS_TEXT_SIZE], request[DEATH_REQUEST_SIZE];
     uint32_t      code;
     uint64_t      now, started;
     version_t    *v;
@@ -325,10 +333,16 @@ instance_end_tell(slot_t *s, int status)
     level = death.cause != FAAS_CAUSE_NONE && !death.starting ? LOG_WARN
                                                               : LOG_ERROR;
 
-    function_told(v->function, "version %s slot %u %s%s%s%s", v->sh->id,
-                  s->index, how,
-                  death.starting ? " before it was ready" : "",
-                  why[0] ? ": " : "", why);
+    (void) snprintf(text, sizeof(text), "version %s slot %u %s%s%s%s",
+                    v->sh->id, s->index, how,
+                    death.starting ? " before it was ready" : "",
+                    why[0] ? ": " : "", why);
+
+    function_told(v->function, text);
+
+    if (death.starting && !v->given_up) {
+        function_failed(v->function, text);
+    }
 
     log_line(level, 0, "function \"%s\": version %s slot %u pid %d %s%s%s%s, "
              "age %llu.%03u s, %u requests, %s", v->function->name,

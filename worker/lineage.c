@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "deposit.h"
@@ -369,6 +370,9 @@ lineage_template_gone(version_t *v, const char *how)
         log_line(LOG_ERROR, 0, "function \"%s\": version %s template pid %d "
                  "%s", f->name, v->sh->id,
                  (int) atomic_load(&v->sh->template_pid), how);
+
+        faas_tally_add(&f->sh->tally, FAAS_DEATH_TEMPLATE, 0,
+                       FAAS_INDEX_NONE, v->sh->id, (uint64_t) time(NULL));
 
         lineage_close_template(v);
         v->lineage = LINEAGE_BARREN;

@@ -31,6 +31,7 @@ static int pool_start_one(function_t *f, version_t *v);
 static void pool_retire(function_t *f, uint32_t n);
 static slot_t *pool_longest_idle(function_t *f);
 static uint32_t pool_requests(const faas_limits_t *l);
+static uint64_t pool_done(const function_t *f);
 
 
 void
@@ -523,21 +524,11 @@ pool_requests(const faas_limits_t *l)
 void
 pool_died(function_t *f)
 {
-    uint32_t      w, n;
-    uint64_t      done, now;
-    faas_cell_t  *cell;
-
-    done = 0;
-    n = atomic_load(&supervisor.board->workers_used);
-
-    for (w = 0; w < n && w < FAAS_WORKERS; w++) {
-        cell = faas_scoreboard_cell(supervisor.board, f->index, w);
-        done += atomic_load(&cell->outcome[FAAS_OUTCOME_OK])
-                + atomic_load(&cell->outcome[FAAS_OUTCOME_FUNCTION_ERROR]);
-    }
+    uint64_t  now;
 
     now = loop_clock_us() / 1000;
-    backoff_death(&f->backoff, now, done);
+    backoff_death(&f->backoff, now, pool_done(f));
+    atomic_store(&f->sh->backoff_row, f->backoff.row);
 
     if (backoff_holds(&f->backoff, now)) {
         atomic_store(&f->sh->backoff_until_ms, f->backoff.until_ms);
@@ -551,6 +542,40 @@ pool_died(function_t *f)
     }
 
     pool_changed(f);
+}
+
+
+/* requests of it that ended well, ever */
+
+static uint64_t
+pool_done(const function_t *f)
+{
+    uint32_t      w, n;
+    uint64_t      done;
+    faas_cell_t  *cell;
+
+    done = 0;
+    n = atomic_load(&supervisor.board->workers_used);
+
+    for (w = 0; w < n && w < FAAS_WORKERS; w++) {
+        cell = faas_scoreboard_cell(supervisor.board, f->index, w);
+        done += atomic_load(&cell->outcome[FAAS_OUTCOME_OK])
+                + atomic_load(&cell->outcome[FAAS_OUTCOME_FUNCTION_ERROR]);
+    }
+
+    return done;
+}
+
+
+void
+pool_adopt_backoff(function_t *f)
+{
+    f->backoff.row = atomic_load(&f->sh->backoff_row);
+    f->backoff.done = pool_done(f);
+
+    if (atomic_load(&f->sh->backoff)) {
+        f->backoff.until_ms = atomic_load(&f->sh->backoff_until_ms);
+    }
 }
 
 

@@ -25,6 +25,9 @@ void pool_superseded(version_t *v);
 /* is it of such a version, or started with what a reload changed since? */
 int pool_is_superseded(const slot_t *s);
 
+/* how far it is held back, over a restart */
+void pool_adopt_backoff(function_t *f);
+
 /* ends an instance that is IDLE, or DRAINING and free: FAAS_OK, FAAS_BUSY */
 int pool_retire_slot(slot_t *s, uint64_t word);
 int pool_retire_for(slot_t *s, uint64_t word, faas_cause_e cause);

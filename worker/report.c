@@ -83,6 +83,7 @@ report_ready(version_t *v, uint32_t slot, uint64_t generation, pid_t pid)
 
     f = v->function;
 
+    atomic_store(&v->sh->proven, 1);
     atomic_store(&s->sh->pid, pid);
     atomic_store(&s->sh->started_ms, loop_now_ms());
     s->journal.pid = pid;

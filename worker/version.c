@@ -20,6 +20,7 @@
 static version_t *version_attach(function_t *f, uint32_t index);
 static void version_fail(version_t *v, const char *why);
 static void version_promote(version_t *v);
+static void version_supersede(version_t *v, version_t *old);
 static int version_is_same(const settings_t *a, const settings_t *b,
     const char *name);
 static int version_is_same_block(const settings_function_t *a,
@@ -83,6 +84,7 @@ version_create(function_t *f, const char *sha256, const char *label)
     atomic_store(&v->sh->init_pid, 0);
     atomic_store(&v->sh->template_pid, 0);
     atomic_store(&v->sh->deployed_at, (uint64_t) time(NULL));
+    atomic_store(&v->sh->proven, 0);
     atomic_fetch_add(&v->sh->generation, 1);
     version_state(v, FAAS_VERSION_LOADING);
 
@@ -248,8 +250,10 @@ version_failed(version_t *v, const char *why)
 
     case FAAS_VERSION_READY:
         /* it could be loaded once: tried again, ever more slowly */
-        function_error(f, LOG_ERROR, "template of version %s could not be "
-                       "started again: %s", v->sh->id, why);
+        function_failure(f, "template of version %s could not be started "
+                         "again: %s", v->sh->id, why);
+        faas_tally_add(&f->sh->tally, FAAS_DEATH_TEMPLATE, 0,
+                       FAAS_INDEX_NONE, v->sh->id, (uint64_t) time(NULL));
         lineage_end(v);
         pool_died(f);
         return;
@@ -270,8 +274,8 @@ version_fail(version_t *v, const char *why)
 
     f = v->function;
 
-    function_error(f, LOG_ERROR, "version %s%s%s is refused: %s", v->sh->id,
-                   v->sh->label[0] ? " label " : "", v->sh->label, why);
+    function_failure(f, "version %s%s%s is refused: %s", v->sh->id,
+                     v->sh->label[0] ? " label " : "", v->sh->label, why);
 
     /* one failed content is remembered */
 
@@ -299,7 +303,7 @@ version_fail(version_t *v, const char *why)
 static void
 version_promote(version_t *v)
 {
-    version_t   *old;
+    version_t   *old, *failed;
     function_t  *f;
 
     f = v->function;
@@ -326,9 +330,8 @@ version_promote(version_t *v)
     old = f->current;
     f->current = v;
 
-    backoff_reset(&f->backoff);
+    version_supersede(v, old);
     memset(f->refused, 0, sizeof(f->refused));
-    function_clear_error(f);
     function_limits(f);
     events_link_changed();
 
@@ -347,17 +350,88 @@ version_promote(version_t *v)
         function_state(f, FAAS_FUNCTION_READY);
     }
 
-    if (old != NULL) {
-        version_drop(old);
+    failed = version_find(f, "", FAAS_VERSION_FAILED);
+
+    if (failed != NULL) {
+        version_drop(failed);
     }
 
-    old = version_find(f, "", FAAS_VERSION_FAILED);
+    if (old != NULL && old->given_up) {
+        version_state(old, FAAS_VERSION_FAILED);
+        pool_superseded(old);
+        version_idle(old);
 
-    if (old != NULL) {
+    } else if (old != NULL) {
         version_drop(old);
     }
 
     pool_changed(f);
+}
+
+
+/* what the change from old (or NULL) to v means for what is known of f */
+
+static void
+version_supersede(version_t *v, version_t *old)
+{
+    function_t  *f;
+
+    f = v->function;
+
+    if (old != NULL && strcmp(old->sh->sha256, v->sh->sha256) == 0) {
+
+        /* the same once more: it has to live with its past */
+
+        atomic_store(&v->sh->proven, atomic_load(&old->sh->proven));
+        function_clear_error(f);
+        return;
+    }
+
+    backoff_reset(&f->backoff);
+    atomic_store(&f->sh->backoff_row, 0);
+
+    if (old != NULL && old->given_up) {
+        return;    /* the failure stays to be seen */
+    }
+
+    if (old != NULL && atomic_load(&old->sh->proven)) {
+        memcpy(f->sh->good, old->sh->sha256, sizeof(f->sh->good));
+    }
+
+    function_clear_error(f);
+    (void) function_settled(f, NULL);
+}
+
+
+void
+version_unready(version_t *v)
+{
+    char         good[sizeof(((faas_function_t *) 0)->good)];
+    function_t  *f;
+
+    f = v->function;
+    v->unready++;
+
+    memcpy(good, f->sh->good, sizeof(good));
+    good[sizeof(good) - 1] = '\0';
+
+    if (f->current != v || atomic_load(&v->sh->proven) || v->given_up
+        || v->unready <= BACKOFF_FREE
+        || good[0] == '\0' || strcmp(good, v->sh->sha256) == 0
+        || version_find(f, "", FAAS_VERSION_LOADING) != NULL)
+    {
+        return;
+    }
+
+    v->given_up = 1;
+
+    function_failure(f, "version %s is refused: %u of its instances died "
+                     "before they were ready; version %.8s is to serve again",
+                     v->sh->id, v->unready, good);
+
+    f->cold = 1;
+
+    (void) version_create(f, good, "");
 }
 
 

@@ -60,6 +60,11 @@ struct version_s {
     int32_t                   template_pid;  /* inside */
     journal_t                 journal;
 
+    uint32_t                  unready;       /* instances of it that died
+                                                before they were ready */
+    int                       given_up;      /* 1: the last good version is to
+                                                serve again */
+
     /* pool.c */
     uint32_t                  live;          /* slots not FREE */
     uint32_t                  forks;         /* FORK sent, no answer yet */
@@ -93,6 +98,14 @@ int version_wanted(version_t *v);
 
 /* superseded, removed or cancelled */
 void version_drop(version_t *v);
+
+/*
+ * An instance died before it was ready.  When that is all that a new current
+ * version's instances do, it cannot start, although it could be loaded: the
+ * content that served before is made current again.  (Not so when they die at
+ * requests: then a client could undo a deploy.)
+ */
+void version_unready(version_t *v);
 
 /* the last instance has ended, or something else that may end it changed */
 void version_idle(version_t *v);
