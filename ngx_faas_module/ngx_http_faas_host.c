@@ -125,13 +125,15 @@ ngx_http_faas_host_attach(ngx_cycle_t *cycle, ngx_http_faas_main_conf_t *fmcf)
 static ngx_int_t
 ngx_http_faas_host_start(ngx_cycle_t *cycle, ngx_http_faas_main_conf_t *fmcf)
 {
-    int        config;
+    int        config, alive;
     ngx_int_t  rc;
 
     config = ngx_http_faas_host_config(cycle, fmcf);
     if (config == -1) {
         return NGX_ERROR;
     }
+
+    alive = -1;
 
     /*
      * NGX_DECLINED: no host, or one that is about to end.  A new keeper waits
@@ -142,7 +144,7 @@ ngx_http_faas_host_start(ngx_cycle_t *cycle, ngx_http_faas_main_conf_t *fmcf)
     rc = ngx_http_faas_host_try(cycle, fmcf, config, 0);
 
     if (rc == NGX_DECLINED) {
-        rc = ngx_http_faas_keeper_start(cycle, fmcf, config);
+        rc = ngx_http_faas_keeper_start(cycle, fmcf, config, &alive);
 
         if (rc == NGX_OK) {
             rc = ngx_http_faas_host_try(cycle, fmcf, config, 1);
@@ -150,6 +152,10 @@ ngx_http_faas_host_start(ngx_cycle_t *cycle, ngx_http_faas_main_conf_t *fmcf)
     }
 
     (void) close(config);
+
+    if (alive != -1) {
+        (void) close(alive);
+    }
 
     if (rc != NGX_OK) {
         return NGX_ERROR;

@@ -27,10 +27,12 @@
 /*
  * Starts a keeper for faas_state and waits until it says that the host is
  * ready.  config is a descriptor of the configuration's text; the caller
- * keeps it.  NGX_OK, or NGX_ERROR: the reason is in the log.
+ * keeps it.  NGX_OK: *alive is the caller's, to be closed when it has attached
+ * to the host or will not, which is how the host knows that it will not.
+ * NGX_ERROR: the reason is in the log.
  */
 ngx_int_t ngx_http_faas_keeper_start(ngx_cycle_t *cycle,
-    ngx_http_faas_main_conf_t *fmcf, int config);
+    ngx_http_faas_main_conf_t *fmcf, int config, int *alive);
 
 /*
  * A connection to NAME in faas_state, close-on-exec, of this type of

@@ -10,8 +10,8 @@
  * system calls are made.
  *
  * What it finds (faas_control.h): 0 /dev/null, 1 and 2 nginx's error log, 3
- * the pipe on which it says in one line when the host is ready, 4 the
- * configuration.
+ * the pipe on which it says in one line when the host is ready, and whose end
+ * is ours until we have attached, 4 the configuration.
  */
 
 
@@ -60,7 +60,7 @@ static const char  *ngx_http_faas_keeper_variables[] = {
 
 ngx_int_t
 ngx_http_faas_keeper_start(ngx_cycle_t *cycle,
-    ngx_http_faas_main_conf_t *fmcf, int config)
+    ngx_http_faas_main_conf_t *fmcf, int config, int *alive)
 {
     int                     null, ready[2];
     pid_t                   pid;
@@ -137,6 +137,11 @@ ngx_http_faas_keeper_start(ngx_cycle_t *cycle,
     ready[1] = -1;
 
     rc = ngx_http_faas_keeper_wait(cycle, fmcf, ready[0]);
+
+    if (rc == NGX_OK) {
+        *alive = ready[0];
+        ready[0] = -1;
+    }
 
 done:
 

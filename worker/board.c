@@ -116,7 +116,6 @@ board_open(void)
         return board_create();
     }
 
-    supervisor.restarted = 1;
     supervisor.adopting = 1;
 
     if (fstat(supervisor.board_fd, &st) == -1) {

@@ -14,9 +14,14 @@
 #include "zygote_link.h"
 
 
-/* what instances get to finish; what processes get to be gone */
-#define DRAIN_FINISH_MS  3000
-#define DRAIN_GONE_MS    2000
+/*
+ * What instances get to finish; what processes get to be gone.  Both, and the
+ * second that the keeper may wait before it starts another supervisor, are
+ * less than the five that everything gets after the last process of nginx.
+ */
+
+#define DRAIN_FINISH_MS  2000
+#define DRAIN_GONE_MS    1500
 
 #define DRAIN_LOOK_MS    5
 

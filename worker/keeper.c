@@ -38,6 +38,8 @@ typedef struct {
 
 static int keeper_lock(const char *state);
 static int keeper_living(void);
+static int keeper_is_wanted(void);
+static int keeper_is_open(int fd);
 static void keeper_answer(const char *text, const char *subject, int error);
 static int keeper_start(const char *state);
 static void keeper_clean(void);
@@ -189,6 +191,11 @@ keeper_lock(const char *state)
             return 1;
         }
 
+        if (!keeper_is_open(keeper.ready)) {
+            log_line(LOG_NOTICE, 0, "nginx does not wait for us any more");
+            return -1;
+        }
+
         if (keeper_now_ms() > end) {
             keeper_answer("another host holds faas_state", state, 0);
             return -1;
@@ -332,6 +339,16 @@ keeper_start(const char *state)
             return 0;
         }
 
+        /* one that was killed has a next one that ends all in order; one that
+           cannot start may have no better luck for ever */
+
+        if (status != -1 && WIFEXITED(status) && !keeper_is_wanted()) {
+            log_line(LOG_ALERT, 0, "no nginx is there and no supervisor could "
+                     "be started, the host ends");
+            keeper_clean();
+            return 1;
+        }
+
         now = keeper_now_ms();
 
         if (now - started < KEEPER_SPACING_MS) {
@@ -341,6 +358,41 @@ keeper_start(const char *state)
             nanosleep(&pause, NULL);
         }
     }
+}
+
+
+/* is there a process of nginx, or will there be one? */
+
+static int
+keeper_is_wanted(void)
+{
+    size_t  i;
+
+    for (i = 0; i < keeper.count; i++) {
+
+        if ((strncmp(keeper.items[i].key, "lifeline/", 9) == 0
+             || strcmp(keeper.items[i].key, "ready") == 0)
+            && keeper_is_open(keeper.items[i].fd))
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+/* 0: the far end of this socket or pipe is closed */
+
+static int
+keeper_is_open(int fd)
+{
+    struct pollfd  p;
+
+    p.fd = fd;
+    p.events = 0;
+
+    return poll(&p, 1, 0) != 1;
 }
 
 

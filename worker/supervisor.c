@@ -1,6 +1,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -39,9 +40,6 @@
 /* nginx waits for us at most so long with what it finds loading */
 #define SUPERVISOR_READY_MS    3000
 
-/* without any nginx for so long after the start, there is none */
-#define SUPERVISOR_LONELY_MS   15000
-
 /* how often the store is swept */
 #define SUPERVISOR_SWEEP_MS    (3600 * 1000)
 
@@ -59,6 +57,7 @@ static void supervisor_keeper(void *data, uint32_t events);
 static void supervisor_tick(void *data);
 static void supervisor_settle(void);
 static void supervisor_answer(const char *line);
+static void supervisor_awaited(void);
 static void supervisor_verify(void *data);
 static void supervisor_apply(void);
 static void supervisor_adopt_data(function_t *f);
@@ -79,7 +78,9 @@ static struct {
     loop_timer_t  verify;
     uint64_t      started_ms;
     uint64_t      swept_ms;
-    int           ready;             /* descriptor, -1: nginx was told */
+    int           ready;             /* the pipe to the nginx that started us;
+                                        -1: it has attached, or is gone */
+    int           told;              /* 1: it was told that we are ready */
     char          error[256];        /* why we could not start */
 } host = { .ready = -1 };
 
@@ -87,7 +88,8 @@ static struct {
 int
 supervisor_run(const char *state)
 {
-    char  line[300];
+    char      line[300];
+    unsigned  number;
 
     signal(SIGPIPE, SIG_IGN);
     signal(SIGCHLD, SIG_IGN);    /* reaped by the kernel */
@@ -104,6 +106,7 @@ supervisor_run(const char *state)
     }
 
     host.ready = deposit_take("ready");
+    supervisor.restarted = deposit_has_any("board", &number);
 
     if (supervisor_start(state) == -1) {
         (void) snprintf(line, sizeof(line), "error: %s\n", host.error);
@@ -128,7 +131,10 @@ supervisor_run(const char *state)
 static int
 supervisor_start(const char *state)
 {
-    supervisor.state_dir = open(state, O_RDONLY|O_DIRECTORY|O_CLOEXEC);
+    /* the directory that is locked, whatever has its name now */
+
+    supervisor.state_dir = openat(KEEPER_LOCK_FD, ".",
+                                  O_RDONLY|O_DIRECTORY|O_CLOEXEC);
 
     if (supervisor.state_dir == -1 || fchdir(supervisor.state_dir) == -1) {
         supervisor_error(errno, "could not open faas_state \"%s\"", state);
@@ -516,7 +522,12 @@ supervisor_tick(void *data)
     owner_look();
 
     if (host.ready != -1) {
-        supervisor_settle();
+
+        if (!host.told) {
+            supervisor_settle();
+        }
+
+        supervisor_awaited();
         loop_arm(&host.tick, loop_now_ms() + 10);
         return;
     }
@@ -530,10 +541,8 @@ supervisor_tick(void *data)
         deploy_sweep();
     }
 
-    if (!control_has_lifeline() && !supervisor.draining
-        && loop_now_ms() - host.started_ms > SUPERVISOR_LONELY_MS)
-    {
-        drain_begin("no nginx has attached", 0);
+    if (!control_has_lifeline() && !supervisor.draining) {
+        drain_begin("no nginx is there", 0);
     }
 
     loop_arm(&host.tick, loop_now_ms() + 1000);
@@ -566,11 +575,32 @@ supervisor_answer(const char *line)
         log_line(LOG_WARN, errno, "nginx does not wait for us any more");
     }
 
+    host.told = 1;
+    events_link_begin();
+}
+
+
+/*
+ * The nginx that started us keeps its end of the pipe until it has attached.
+ * One that was killed before has not: there is nobody to be there for, and in
+ * the next tick we end.
+ */
+
+static void
+supervisor_awaited(void)
+{
+    struct pollfd  p;
+
+    p.fd = host.ready;
+    p.events = 0;
+
+    if (poll(&p, 1, 0) < 1) {
+        return;
+    }
+
     close(host.ready);
     deposit_remove("ready");
     host.ready = -1;
-
-    events_link_begin();
 }
 
 

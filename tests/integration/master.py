@@ -380,10 +380,11 @@ class Host:
             if not data:
                 break
             answer += data
-        os.close(ready)
+        # held until it has attached, or will not
         if answer == b"ready\n" and wait:
             self.keeper = self.keeper or pid
             self.attach()
+        os.close(ready)
         return answer.decode()
 
     def attach(self, **more):

@@ -1,5 +1,6 @@
 """Start, reload, upgrade, end: what runs when, and that nothing is left."""
 
+import fcntl
 import os
 import pwd
 import signal
@@ -15,6 +16,13 @@ def of_ours(host):
     return {pid: cmdline(pid) for pid in descendants()
             if "faas" in cmdline(pid).split(" ")[0]
             and str(host.dir) in host.whole(pid)}
+
+
+def process(host, option):
+    for pid in host.processes():
+        if option in cmdline(pid):
+            return pid
+    return None
 
 
 def nothing_left(host):
@@ -122,6 +130,43 @@ def test_kill_9_of_nginx_leaves_nothing(faas, busy):
 
     host.start()
     assert host.get("/fn/probe").status == 200
+
+
+LOADING = """
+#include <faas.h>
+#include <unistd.h>
+static int init(void) {
+    while (access(GATE, F_OK)) { usleep(1000); }
+    return 0;
+}
+static int answer(faas_request_t *r) { return faas_printf(r, "loaded"); }
+FAAS_FUNCTION(.handler = answer, .init = init)
+"""
+
+
+def test_nginx_killed_while_the_host_starts_leaves_nothing(faas):
+    host = faas(start=False)
+    host.deploy("slow", LOADING, "-DGATE=\"%s/go\"" % host.gates, wait=False)
+    host.launch()
+    wait_until(lambda: process(host, "--supervise"))
+    host.process.kill()
+    host.process.wait(10)
+    nothing_left(host)
+    assert host.log_has("the host ends: no nginx is there")
+
+
+def test_nginx_killed_while_another_host_ends_leaves_nothing(faas):
+    host = faas(deploy=["probe"], start=False)
+    host.state.mkdir()
+    directory = os.open(host.state, os.O_RDONLY)
+    fcntl.flock(directory, fcntl.LOCK_EX)
+    host.launch()
+    wait_until(lambda: process(host, "--keeper"))
+    host.process.kill()
+    host.process.wait(10)
+    nothing_left(host)
+    assert host.log_has("nginx does not wait for us any more")
+    os.close(directory)
 
 
 def test_kill_9_of_everything_at_once_and_a_plain_start_works(faas):
@@ -241,10 +286,6 @@ def test_reload_while_the_host_ends_starts_another(faas):
     assert host.log_has("the host is gone, starting another")
     # no instance outlives its host, whatever it is doing
     assert held[0].result().status in (502, 503, 504)
-
-
-def process(host, option):
-    return [pid for pid in host.processes() if option in cmdline(pid)][0]
 
 
 def is_refused_as_ending(answer):

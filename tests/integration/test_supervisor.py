@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import struct
@@ -151,6 +152,31 @@ def test_all_killed_at_once_then_a_plain_start_works(host):
     h.keeper = None
     assert h.start() == "ready\n"
     assert master.Worker(h).call("hello").status == 200
+
+
+def test_supervisor_finds_the_directory_that_it_has_whatever_its_name(host):
+    h = host(put={"hello": hello()})
+    w = master.Worker(h)
+    pid = w.call("hello").body.split()[1]
+    h.state.rename(h.directory / "elsewhere")
+    os.kill(h.supervisor, signal.SIGKILL)
+    wait_until(lambda: "has adopted the host" in h.log(), "another")
+    (h.directory / "elsewhere").rename(h.state)
+    assert w.call("hello").body.split()[1] == pid
+
+
+def test_host_whose_directory_was_removed_ends_with_nginx(host):
+    h = host(put={"hello": hello()})
+    master.Worker(h).call("hello")
+    pids = h.pids("hello")
+    shutil.rmtree(h.state)
+    os.kill(h.supervisor, signal.SIGKILL)
+    wait_until(lambda: h.log().count("supervisor exited with code 1") >= 2,
+               "attempts to start another")
+    assert alive(pids) == pids
+    h.let_go()
+    wait_until(h.is_gone, "all to end")
+    wait_until(lambda: (harness.reap(), not alive(pids))[1], "their burial")
 
 
 # -- deploy
