@@ -17,20 +17,11 @@
 #define NGX_HTTP_FAAS_ACCEL_DIRECTIVE  "fastcgi_ignore_headers"
 
 
-/* the filter module's merge: it runs after the FastCGI module's (config) */
-
 char *
-ngx_http_faas_accel_merge(ngx_conf_t *cf, void *parent, void *child)
+ngx_http_faas_accel_merge(ngx_conf_t *cf, ngx_http_faas_loc_conf_t *flcf)
 {
-    ngx_uint_t                *ignore;
-    ngx_command_t             *cmd;
-    ngx_http_faas_loc_conf_t  *flcf;
-
-    flcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_faas_module);
-
-    if (flcf->pass != 1) {
-        return NGX_CONF_OK;
-    }
+    ngx_uint_t     *ignore;
+    ngx_command_t  *cmd;
 
     ignore = ngx_http_faas_pass_field(cf, NGX_HTTP_FAAS_ACCEL_DIRECTIVE, &cmd);
 

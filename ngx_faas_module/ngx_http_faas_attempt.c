@@ -119,15 +119,18 @@ ngx_http_faas_attempt_is_complete(ngx_http_faas_ctx_t *ctx,
 void
 ngx_http_faas_attempt_count(ngx_http_faas_ctx_t *ctx)
 {
-    uint64_t              us;
+    uint64_t              now_us, us;
     faas_cell_t          *cell;
     ngx_http_upstream_t  *u;
 
     u = ctx->request->upstream;
-    us = ngx_http_faas_now_us() - ctx->handed_us;
+    now_us = ngx_http_faas_now_us();
+    us = now_us - ctx->handed_us;
     cell = ngx_http_faas_cell(ctx->function);
 
     ngx_http_faas_count(cell->finished, 1);
+    atomic_store_explicit(&cell->finished_ms, now_us / 1000,
+                          memory_order_relaxed);
 
     if (!u->request_sent) {
         /* it had a slot and left it again: nothing was run or moved */
@@ -261,4 +264,25 @@ ngx_http_faas_attempt_is_cancelled(ngx_http_request_t *r)
 
     return r != r->main || length == -1
            || r->connection->sent < (off_t) r->header_size + length;
+}
+
+
+const char *
+ngx_http_faas_attempt_cause(ngx_http_faas_ctx_t *ctx, faas_outcome_e outcome)
+{
+    switch (outcome) {
+
+    case FAAS_OUTCOME_TIMEOUT:
+        return ctx->by_deadline ? "client's deadline passed"
+                                : "function ran over its budget";
+
+    case FAAS_OUTCOME_OOM:
+        return "instance was over its memory";
+
+    case FAAS_OUTCOME_CRASH:
+        return "instance was lost";
+
+    default:
+        return NULL;
+    }
 }

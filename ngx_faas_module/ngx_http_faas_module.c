@@ -243,7 +243,7 @@ static ngx_http_module_t  ngx_http_faas_filter_module_ctx = {
     NULL,                                  /* merge server configuration */
 
     NULL,                                  /* create location configuration */
-    ngx_http_faas_accel_merge              /* merge location configuration */
+    ngx_http_faas_pass_merged              /* merge location configuration */
 };
 
 
@@ -446,6 +446,7 @@ ngx_http_faas_create_loc_conf(ngx_conf_t *cf)
      *     flcf->calls = { 0, NULL };
      *     flcf->place = { NULL, 0 };
      *     flcf->async_place = { NULL, 0 };
+     *     flcf->upstream = NULL;
      */
 
     flcf->pass = NGX_CONF_UNSET;
@@ -754,6 +755,7 @@ ngx_http_faas_init_process(ngx_cycle_t *cycle)
     }
 
     if (ngx_http_faas_connection_init_worker(cycle) != NGX_OK
+        || ngx_http_faas_admission_init_worker(cycle) != NGX_OK
         || ngx_http_faas_queue_init_worker(cycle) != NGX_OK)
     {
         return NGX_ERROR;

@@ -19,6 +19,7 @@
  *   ngx_http_faas_async.c       faas_async: what is answered later
  *   ngx_http_faas_prefer.c      the Prefer header
  *   ngx_http_faas_router.c      route table to function
+ *   ngx_http_faas_admission.c   who is let in, deadlines, Retry-After
  *   ngx_http_faas_scheduler.c   the upstream peer: get, free, budgets
  *   ngx_http_faas_attempt.c     what an attempt came to
  *   ngx_http_faas_queue.c       slots: acquire, wait in line, hand over, wake
@@ -151,6 +152,8 @@ typedef struct {
     ngx_http_faas_place_t     async_place;
     ngx_array_t              *params;          /* fastcgi_param of the location
                                                   itself, for its `if`s */
+    ngx_http_upstream_conf_t *upstream;        /* of the FastCGI module, where
+                                                  pass is 1 */
     ngx_http_faas_place_t     place;           /* of the directive */
 } ngx_http_faas_loc_conf_t;
 
@@ -211,6 +214,8 @@ struct ngx_http_faas_ctx_s {
     unsigned                  over_budget:1;
     unsigned                  odd:1;           /* this attempt was answered
                                                   before it had begun */
+    unsigned                  by_deadline:1;   /* the budget is what is left
+                                                  of the client's deadline */
     unsigned                  retried:1;
     unsigned                  queued:1;        /* it had to wait */
     unsigned                  connecting:1;    /* peer.get calls itself */
@@ -228,6 +233,7 @@ struct ngx_http_faas_ctx_s {
     char                      version_id[FAAS_VERSION_SIZE];
 
     /* times, CLOCK_MONOTONIC microseconds; 0: not happened */
+    uint64_t                  deadline_us;     /* the client's, 0: none */
     uint64_t                  arrived_us;      /* asked for a slot */
     uint64_t                  handed_us;       /* this attempt got one */
     uint64_t                  queue_us;        /* sum of waits */
@@ -331,6 +337,9 @@ ngx_int_t ngx_http_faas_pass_init(ngx_conf_t *cf);
 char *ngx_http_faas_pass_merge(ngx_conf_t *cf, ngx_http_faas_loc_conf_t *prev,
     ngx_http_faas_loc_conf_t *conf);
 
+/* the filter module's merge, when all that is stock is merged */
+char *ngx_http_faas_pass_merged(ngx_conf_t *cf, void *parent, void *child);
+
 /* is it a function's name?  NGX_OK or NGX_DECLINED */
 ngx_int_t ngx_http_faas_pass_is_name(ngx_str_t *name);
 
@@ -342,8 +351,9 @@ void *ngx_http_faas_pass_field(ngx_conf_t *cf, const char *name,
 
 /* ngx_http_faas_accel.c */
 
-/* the filter module's merge: functions' X-Accel-Redirect is ignored ... */
-char *ngx_http_faas_accel_merge(ngx_conf_t *cf, void *parent, void *child);
+/* of a merged location: functions' X-Accel-Redirect is ignored ... */
+char *ngx_http_faas_accel_merge(ngx_conf_t *cf,
+    ngx_http_faas_loc_conf_t *flcf);
 
 /* ... but not for this request, which has r->upstream */
 ngx_int_t ngx_http_faas_accel_allow(ngx_http_request_t *r);
@@ -384,6 +394,9 @@ ngx_int_t ngx_http_faas_handler(ngx_http_request_t *r);    /* precontent */
 
 /* the context of the request's last pass, or NULL */
 ngx_http_faas_ctx_t *ngx_http_faas_ctx(ngx_http_request_t *r);
+
+/* that of the first pass of all that the client's request became */
+ngx_http_faas_ctx_t *ngx_http_faas_ctx_first(ngx_http_request_t *r);
 
 /*
  * Marks the answer as ours: outcome, cause for Proxy-Status, Retry-After;
@@ -464,6 +477,35 @@ ngx_int_t ngx_http_faas_router_match(ngx_http_request_t *r,
 uint32_t ngx_http_faas_router_name(ngx_str_t *name, uint32_t *generation);
 
 
+/* ngx_http_faas_admission.c */
+
+ngx_int_t ngx_http_faas_admission_init_worker(ngx_cycle_t *cycle);
+
+/* takes note of what the client says of its deadline */
+void ngx_http_faas_admission_deadline(ngx_http_request_t *r,
+    ngx_http_faas_ctx_t *ctx);
+
+/* precontent: NGX_DECLINED, or the status of a refusal */
+ngx_int_t ngx_http_faas_admission_early(ngx_http_request_t *r,
+    ngx_http_faas_ctx_t *ctx);
+
+/* may ctx, which is admitted, wait?  NGX_OK, or NGX_DECLINED and it is
+   refused */
+ngx_int_t ngx_http_faas_admission_wait(ngx_http_faas_ctx_t *ctx);
+
+/* milliseconds that ctx may still wait */
+uint64_t ngx_http_faas_admission_left_ms(ngx_http_faas_ctx_t *ctx);
+
+/* 1 when the client's deadline has passed */
+ngx_uint_t ngx_http_faas_admission_is_late(ngx_http_faas_ctx_t *ctx);
+
+/* refuses ctx, which has waited for as long as it may; NGX_DECLINED */
+ngx_int_t ngx_http_faas_admission_late(ngx_http_faas_ctx_t *ctx);
+
+/* seconds, at least 1 */
+uint32_t ngx_http_faas_admission_retry_after(ngx_http_faas_ctx_t *ctx);
+
+
 /* ngx_http_faas_scheduler.c */
 
 /* upstream's init_upstream and peer.init */
@@ -496,6 +538,10 @@ ngx_uint_t ngx_http_faas_attempt_may_retry(ngx_http_faas_ctx_t *ctx);
 /* the outcome, if this attempt was the last */
 faas_outcome_e ngx_http_faas_attempt_outcome(ngx_http_faas_ctx_t *ctx,
     ngx_connection_t *c, ngx_uint_t failed);
+
+/* why, for Proxy-Status; NULL: there is nothing to say */
+const char *ngx_http_faas_attempt_cause(ngx_http_faas_ctx_t *ctx,
+    faas_outcome_e outcome);
 
 /* adds the attempt that ends to our cell's totals */
 void ngx_http_faas_attempt_count(ngx_http_faas_ctx_t *ctx);
@@ -533,9 +579,6 @@ ngx_int_t ngx_http_faas_queue_join(ngx_http_faas_ctx_t *ctx);
 
 /* out of the FIFO, if it was in */
 void ngx_http_faas_queue_dequeue(ngx_http_faas_ctx_t *ctx);
-
-/* milliseconds that ctx may still wait */
-uint64_t ngx_http_faas_queue_left_ms(ngx_http_faas_ctx_t *ctx);
 
 /* the slot that ctx held is another's by now, nothing was sent to it */
 void ngx_http_faas_queue_lose(ngx_http_faas_ctx_t *ctx);

@@ -22,6 +22,9 @@
 #define NGX_HTTP_FAAS_MODULE_NAME     "ngx_http_faas_module"
 #define NGX_HTTP_FAAS_FASTCGI_NAME    "ngx_http_fastcgi_module"
 
+/* a flag of the stock upstream's conf, which is thereby found */
+#define NGX_HTTP_FAAS_PASS_BUFFERING  "fastcgi_buffering"
+
 /* the tables below as text take half of it */
 #define NGX_HTTP_FAAS_PASS_TEXT       8192
 
@@ -307,6 +310,41 @@ ngx_http_faas_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     return NGX_CONF_OK;
+}
+
+
+/*
+ * The filter module's merge, which runs after the FastCGI module's (config):
+ * what that has for the location is there now.
+ */
+
+char *
+ngx_http_faas_pass_merged(ngx_conf_t *cf, void *parent, void *child)
+{
+    u_char                    *field;
+    ngx_command_t             *cmd;
+    ngx_http_faas_loc_conf_t  *flcf;
+
+    flcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_faas_module);
+
+    if (flcf->pass != 1) {
+        return NGX_CONF_OK;
+    }
+
+    field = ngx_http_faas_pass_field(cf, NGX_HTTP_FAAS_PASS_BUFFERING, &cmd);
+
+    if (field == NULL || cmd->set != ngx_conf_set_flag_slot) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"faas_pass\" does not know the \""
+                      NGX_HTTP_FAAS_PASS_BUFFERING "\" of this nginx in "
+                      "%s:%ui", flcf->place.file, flcf->place.line);
+        return NGX_CONF_ERROR;
+    }
+
+    flcf->upstream = (ngx_http_upstream_conf_t *)
+                     (field - offsetof(ngx_http_upstream_conf_t, buffering));
+
+    return ngx_http_faas_accel_merge(cf, flcf);
 }
 
 

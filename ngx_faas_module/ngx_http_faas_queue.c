@@ -633,20 +633,6 @@ ngx_http_faas_queue_join(ngx_http_faas_ctx_t *ctx)
 }
 
 
-/* the queue's budget is for all waits of a request together */
-
-uint64_t
-ngx_http_faas_queue_left_ms(ngx_http_faas_ctx_t *ctx)
-{
-    uint64_t  used;
-
-    used = (ctx->queue_us + ngx_http_faas_now_us() - ctx->arrived_us) / 1000;
-
-    return ctx->limits.queue_timeout_ms > used
-           ? ctx->limits.queue_timeout_ms - used : 0;
-}
-
-
 ngx_uint_t
 ngx_http_faas_queue_is_empty(uint32_t function)
 {
@@ -712,7 +698,7 @@ ngx_http_faas_queue_enqueue(ngx_http_faas_fifo_t *fifo,
     ngx_http_faas_queue_publish(fifo);
 
     ngx_add_timer(&ctx->timer,
-                  (ngx_msec_t) ngx_http_faas_queue_left_ms(ctx));
+                  (ngx_msec_t) ngx_http_faas_admission_left_ms(ctx));
 }
 
 

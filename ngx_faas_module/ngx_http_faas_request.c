@@ -18,12 +18,6 @@ static ngx_uint_t ngx_http_faas_is_clone(ngx_http_request_t *r);
 static ngx_http_faas_ctx_t *ngx_http_faas_ctx_clone(ngx_http_request_t *r);
 static ngx_int_t ngx_http_faas_route(ngx_http_request_t *r,
     ngx_http_faas_loc_conf_t *flcf, ngx_http_faas_ctx_t *ctx);
-static ngx_int_t ngx_http_faas_admit(ngx_http_request_t *r,
-    ngx_http_faas_ctx_t *ctx);
-static void ngx_http_faas_shorten(ngx_http_request_t *r,
-    ngx_http_faas_ctx_t *ctx);
-static uint32_t ngx_http_faas_retry_after(ngx_http_faas_ctx_t *ctx,
-    faas_outcome_e outcome);
 
 
 ngx_int_t
@@ -61,7 +55,7 @@ ngx_http_faas_handler(ngx_http_request_t *r)
     rc = ngx_http_faas_async_find(r, flcf, ctx);
 
     if (rc != NGX_DECLINED) {
-        return rc == NGX_OK ? ngx_http_faas_admit(r, ctx) : rc;
+        return rc == NGX_OK ? ngx_http_faas_admission_early(r, ctx) : rc;
     }
 
     rc = ngx_http_faas_route(r, flcf, ctx);
@@ -77,13 +71,13 @@ ngx_http_faas_handler(ngx_http_request_t *r)
     rc = ngx_http_faas_async_accept(r, flcf, ctx);
 
     if (rc == NGX_DECLINED) {
-        ngx_http_faas_shorten(r, ctx);
+        ngx_http_faas_admission_deadline(r, ctx);
 
     } else if (rc != NGX_OK) {
         return rc;
     }
 
-    return ngx_http_faas_admit(r, ctx);
+    return ngx_http_faas_admission_early(r, ctx);
 }
 
 
@@ -160,6 +154,26 @@ ngx_http_faas_ctx(ngx_http_request_t *r)
 }
 
 
+ngx_http_faas_ctx_t *
+ngx_http_faas_ctx_first(ngx_http_request_t *r)
+{
+    ngx_pool_cleanup_t   *cln;
+    ngx_http_faas_ctx_t  *first;
+
+    first = NULL;
+
+    /* listed last first; subrequests share the pool */
+
+    for (cln = r->pool->cleanup; cln; cln = cln->next) {
+        if (cln->handler == ngx_http_faas_ctx_cleanup) {
+            first = cln->data;
+        }
+    }
+
+    return first;
+}
+
+
 /*
  * A clone of its parent (background cache update, slices) begins at the
  * content phase of the same location: it never saw ours.
@@ -203,6 +217,7 @@ ngx_http_faas_ctx_clone(ngx_http_request_t *r)
     ctx->version = parent->version;
     ctx->version_generation = parent->version_generation;
     ctx->limits = parent->limits;
+    ctx->deadline_us = r->background ? 0 : parent->deadline_us;
     ctx->matched = parent->matched;
     ctx->caller = parent->caller;
     ctx->depth = parent->depth;
@@ -313,76 +328,6 @@ ngx_http_faas_bind(ngx_http_faas_ctx_t *ctx, faas_function_t *f)
 }
 
 
-/*
- * What can be said before the body is read.  The exact count is taken when
- * the request asks for a slot; this only spares the upload.
- */
-
-static ngx_int_t
-ngx_http_faas_admit(ngx_http_request_t *r, ngx_http_faas_ctx_t *ctx)
-{
-    uint32_t            i, most;
-    faas_function_t    *f;
-    faas_scoreboard_t  *sb;
-
-    sb = ngx_http_faas_host.board;
-    f = faas_scoreboard_function(sb, ctx->function);
-
-    if (atomic_load_explicit(&f->backoff, memory_order_relaxed)
-        && atomic_load_explicit(&f->instances, memory_order_relaxed) == 0
-        && atomic_load_explicit(&f->backoff_until_ms, memory_order_relaxed)
-           > ngx_http_faas_now_us() / 1000)
-    {
-        return ngx_http_faas_refuse(ctx, FAAS_OUTCOME_SHED,
-                                    "function keeps dying");
-    }
-
-    for (i = 0; i < FAAS_WORKERS / 64; i++) {
-
-        if (atomic_load_explicit(&f->waiting_mask[i], memory_order_relaxed)
-            == 0)
-        {
-            continue;
-        }
-
-        most = ctx->limits.max + ctx->limits.queue;
-
-        if (faas_function_admitted(sb, ctx->function) >= most) {
-            return ngx_http_faas_refuse(ctx, FAAS_OUTCOME_QUEUE_FULL,
-                                        "queue is full");
-        }
-
-        break;
-    }
-
-    return NGX_DECLINED;
-}
-
-
-/* "Faas-Timeout: 0.5" shortens the execution budget, never lengthens it */
-
-static void
-ngx_http_faas_shorten(ngx_http_request_t *r, ngx_http_faas_ctx_t *ctx)
-{
-    ngx_int_t   ms;
-    ngx_str_t  *value;
-
-    static ngx_str_t  header = ngx_string("Faas-Timeout");
-
-    value = ngx_http_faas_header(r, &header);
-
-    if (value == NULL || value->len == 0 || value->len > 16) {
-        return;
-    }
-
-    ms = ngx_atofp(value->data, value->len, 3);
-
-    if (ms > 0 && (uint64_t) ms < ctx->limits.timeout_ms) {
-        ctx->limits.timeout_ms = (uint32_t) ms;
-    }
-}
-
-
 ngx_str_t *
 ngx_http_faas_header(ngx_http_request_t *r, ngx_str_t *name)
 {
@@ -445,7 +390,7 @@ ngx_http_faas_refuse(ngx_http_faas_ctx_t *ctx, faas_outcome_e outcome,
         fmcf = ngx_http_get_module_main_conf(r, ngx_http_faas_module);
 
         ctx->status = fmcf->busy_status;
-        ctx->retry_after = ngx_http_faas_retry_after(ctx, outcome);
+        ctx->retry_after = ngx_http_faas_admission_retry_after(ctx);
         break;
     }
 
@@ -480,36 +425,6 @@ ngx_http_faas_decide(ngx_http_faas_ctx_t *ctx, faas_outcome_e outcome,
     if (cell != NULL) {
         ngx_http_faas_count(cell->outcome[outcome], 1);
     }
-}
-
-
-/* seconds: until the back-off ends, or until those admitted are served */
-
-static uint32_t
-ngx_http_faas_retry_after(ngx_http_faas_ctx_t *ctx, faas_outcome_e outcome)
-{
-    uint64_t          now, until, us;
-    faas_function_t  *f;
-
-    if (ctx->function == FAAS_INDEX_NONE) {
-        return 1;
-    }
-
-    f = faas_scoreboard_function(ngx_http_faas_host.board, ctx->function);
-
-    if (outcome == FAAS_OUTCOME_SHED) {
-        now = ngx_http_faas_now_us() / 1000;
-        until = atomic_load_explicit(&f->backoff_until_ms,
-                                     memory_order_relaxed);
-
-        return until > now ? (uint32_t) ((until - now + 999) / 1000) : 1;
-    }
-
-    us = (uint64_t) atomic_load_explicit(&f->service_us, memory_order_relaxed)
-         * faas_function_admitted(ngx_http_faas_host.board, ctx->function)
-         / (ctx->limits.max ? ctx->limits.max : 1);
-
-    return (uint32_t) ngx_min(us / 1000000 + 1, 3600);
 }
 
 

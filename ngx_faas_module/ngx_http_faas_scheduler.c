@@ -28,6 +28,7 @@ static ngx_int_t ngx_http_faas_scheduler_get(ngx_peer_connection_t *pc,
     void *data);
 static ngx_int_t ngx_http_faas_scheduler_connect(ngx_peer_connection_t *pc,
     ngx_http_faas_ctx_t *ctx);
+static ngx_msec_t ngx_http_faas_scheduler_budget_ms(ngx_http_faas_ctx_t *ctx);
 static ngx_int_t ngx_http_faas_scheduler_wait(ngx_peer_connection_t *pc,
     ngx_http_faas_ctx_t *ctx);
 static ngx_int_t ngx_http_faas_scheduler_placeholder(ngx_peer_connection_t *pc,
@@ -40,6 +41,7 @@ static void ngx_http_faas_scheduler_timer_handler(ngx_event_t *ev);
 static void ngx_http_faas_scheduler_refused(ngx_http_faas_ctx_t *ctx);
 static ngx_uint_t ngx_http_faas_scheduler_stale(ngx_http_request_t *r);
 static void ngx_http_faas_scheduler_expire(ngx_http_faas_ctx_t *ctx);
+static void ngx_http_faas_scheduler_condemn(ngx_http_faas_ctx_t *ctx);
 static void ngx_http_faas_scheduler_free(ngx_peer_connection_t *pc, void *data,
     ngx_uint_t state);
 static void ngx_http_faas_scheduler_cut(ngx_http_request_t *r);
@@ -127,6 +129,14 @@ ngx_http_faas_scheduler_get(ngx_peer_connection_t *pc, void *data)
     }
 
     ngx_http_faas_queue_admit(ctx);
+
+    if (ngx_http_faas_admission_is_late(ctx)) {
+
+        /* the upload took all the time, or the attempts before this one */
+
+        (void) ngx_http_faas_admission_late(ctx);
+        return ngx_http_faas_scheduler_wait(pc, ctx);
+    }
 
     if (ngx_http_faas_queue_is_empty(ctx->function)
         && ngx_http_faas_queue_acquire(ctx) == NGX_OK)
@@ -216,9 +226,33 @@ ngx_http_faas_scheduler_connect(ngx_peer_connection_t *pc,
     ctx->timer.data = ctx;
     ctx->timer.log = ctx->request->connection->log;
 
-    ngx_add_timer(&ctx->timer, ctx->limits.timeout_ms);
+    ngx_add_timer(&ctx->timer, ngx_http_faas_scheduler_budget_ms(ctx));
 
     return NGX_OK;
+}
+
+
+static ngx_msec_t
+ngx_http_faas_scheduler_budget_ms(ngx_http_faas_ctx_t *ctx)
+{
+    uint64_t  left_ms;
+
+    ctx->by_deadline = 0;
+
+    if (ctx->deadline_us == 0) {
+        return ctx->limits.timeout_ms;
+    }
+
+    left_ms = ctx->deadline_us > ctx->handed_us
+              ? (ctx->deadline_us - ctx->handed_us + 999) / 1000 : 1;
+
+    if (left_ms >= ctx->limits.timeout_ms) {
+        return ctx->limits.timeout_ms;
+    }
+
+    ctx->by_deadline = 1;
+
+    return (ngx_msec_t) left_ms;
 }
 
 
@@ -236,18 +270,7 @@ ngx_http_faas_scheduler_wait(ngx_peer_connection_t *pc,
         return NGX_AGAIN;
     }
 
-    if (ctx->attempts == 0
-        && faas_function_admitted(ngx_http_faas_host.board, ctx->function)
-           > ctx->limits.max + ctx->limits.queue)
-    {
-        (void) ngx_http_faas_refuse(ctx, FAAS_OUTCOME_QUEUE_FULL,
-                                    "queue is full");
-        return NGX_AGAIN;
-    }
-
-    if (ctx->attempts != 0 && ngx_http_faas_queue_left_ms(ctx) == 0) {
-        (void) ngx_http_faas_refuse(ctx, FAAS_OUTCOME_QUEUE_TIMEOUT,
-                                    "waited too long for an instance");
+    if (ngx_http_faas_admission_wait(ctx) != NGX_OK) {
         return NGX_AGAIN;
     }
 
@@ -416,6 +439,14 @@ ngx_http_faas_scheduler_go(ngx_http_faas_ctx_t *ctx)
     u = r->upstream;
     placeholder = ctx->placeholder;
 
+    if (ngx_http_faas_admission_is_late(ctx)) {
+        ngx_http_faas_attempt_count(ctx);
+        ngx_http_faas_queue_release(ctx);
+        (void) ngx_http_faas_admission_late(ctx);
+        ngx_http_faas_scheduler_refused(ctx);
+        return;
+    }
+
     rc = ngx_http_faas_scheduler_connect(&u->peer, ctx);
 
     if (rc == NGX_BUSY) {
@@ -495,8 +526,7 @@ ngx_http_faas_scheduler_timer_handler(ngx_event_t *ev)
 
     if (ctx->waiting) {
         ngx_http_faas_queue_dequeue(ctx);
-        (void) ngx_http_faas_refuse(ctx, FAAS_OUTCOME_QUEUE_TIMEOUT,
-                                    "waited too long for an instance");
+        (void) ngx_http_faas_admission_late(ctx);
         ngx_http_faas_scheduler_refused(ctx);
 
     } else if (ctx->holding) {
@@ -567,7 +597,12 @@ ngx_http_faas_scheduler_stale(ngx_http_request_t *r)
 }
 
 
-/* the execution budget is used up: the supervisor kills, stock answers */
+/*
+ * The execution budget is used up: the supervisor kills, stock answers.  When
+ * it was only the client's deadline, the instance, which knows of it, may end
+ * what it does within the function's own timeout: no client can have instances
+ * killed by asking for too little.
+ */
 
 static void
 ngx_http_faas_scheduler_expire(ngx_http_faas_ctx_t *ctx)
@@ -580,17 +615,15 @@ ngx_http_faas_scheduler_expire(ngx_http_faas_ctx_t *ctx)
 
     ctx->over_budget = 1;
 
-    if (faas_slot_change(ngx_http_faas_host.board, ctx->slot, ctx->word,
-                         FAAS_SLOT_CONDEMNED, 0)
-        == FAAS_OK)
-    {
-        ngx_http_faas_host_kick();
-    }
+    if (ctx->by_deadline) {
+        ngx_log_error(NGX_LOG_WARN, ctx->request->connection->log, 0,
+                      "faas: client's deadline passed while function \"%V\" "
+                      "version %s slot %uD pid %P ran", &ctx->name,
+                      ctx->version_id, ctx->slot, ctx->instance_pid);
 
-    ngx_log_error(NGX_LOG_ERR, ctx->request->connection->log, 0,
-                  "faas: function \"%V\" version %s slot %uD pid %P ran over "
-                  "its budget of %uD ms", &ctx->name, ctx->version_id,
-                  ctx->slot, ctx->instance_pid, ctx->limits.timeout_ms);
+    } else {
+        ngx_http_faas_scheduler_condemn(ctx);
+    }
 
     if (c == NULL) {
         return;
@@ -612,12 +645,29 @@ ngx_http_faas_scheduler_expire(ngx_http_faas_ctx_t *ctx)
 
 
 static void
+ngx_http_faas_scheduler_condemn(ngx_http_faas_ctx_t *ctx)
+{
+    if (faas_slot_change(ngx_http_faas_host.board, ctx->slot, ctx->word,
+                         FAAS_SLOT_CONDEMNED, 0)
+        == FAAS_OK)
+    {
+        ngx_http_faas_host_kick();
+    }
+
+    ngx_log_error(NGX_LOG_ERR, ctx->request->connection->log, 0,
+                  "faas: function \"%V\" version %s slot %uD pid %P ran over "
+                  "its budget of %uD ms", &ctx->name, ctx->version_id,
+                  ctx->slot, ctx->instance_pid, ctx->limits.timeout_ms);
+}
+
+
+static void
 ngx_http_faas_scheduler_free(ngx_peer_connection_t *pc, void *data,
     ngx_uint_t state)
 {
     ngx_http_faas_ctx_t *ctx = data;
 
-    ngx_uint_t            failed, started, lost;
+    ngx_uint_t            failed, started;
     faas_outcome_e        outcome;
     ngx_connection_t     *c;
     ngx_http_upstream_t  *u;
@@ -694,6 +744,8 @@ ngx_http_faas_scheduler_free(ngx_peer_connection_t *pc, void *data,
     started = ngx_http_faas_attempt_has_started(ctx);
     outcome = ngx_http_faas_attempt_outcome(ctx, c, failed);
 
+    ctx->maybe_started |= started;
+
     if (!u->request_sent) {
         ngx_http_faas_queue_release(ctx);
 
@@ -713,20 +765,14 @@ ngx_http_faas_scheduler_free(ngx_peer_connection_t *pc, void *data,
         return;
     }
 
-    ctx->maybe_started |= started;
-
-    lost = (outcome == FAAS_OUTCOME_CRASH || outcome == FAAS_OUTCOME_OOM);
-
-    if (lost && u->header_sent) {
+    if ((outcome == FAAS_OUTCOME_CRASH || outcome == FAAS_OUTCOME_OOM)
+        && u->header_sent)
+    {
         ngx_http_faas_scheduler_cut(ctx->request);
     }
 
     ngx_http_faas_decide(ctx, outcome,
-                         outcome == FAAS_OUTCOME_TIMEOUT
-                         ? "function ran over its budget"
-                         : outcome == FAAS_OUTCOME_OOM
-                         ? "instance was over its memory"
-                         : lost ? "instance was lost" : NULL);
+                         ngx_http_faas_attempt_cause(ctx, outcome));
 
     ngx_http_faas_queue_depart(ctx);
 }

@@ -384,7 +384,8 @@ typedef struct {
     _Atomic uint64_t          bytes_out;   /* responses, before filters */
     _Atomic uint64_t          finished;    /* attempts that ended */
     _Atomic uint64_t          outcome[FAAS_OUTCOMES];
-    uint64_t                  reserved[9];
+    _Atomic uint64_t          finished_ms; /* when the last attempt ended */
+    uint64_t                  reserved[8];
 } faas_cell_t;
 
 
