@@ -27,7 +27,6 @@ typedef struct {
 
 static ngx_int_t ngx_http_faas_admission_check(ngx_http_faas_ctx_t *ctx,
     uint32_t self);
-static ngx_uint_t ngx_http_faas_admission_is_held(ngx_http_faas_ctx_t *ctx);
 static void ngx_http_faas_admission_figures(ngx_http_faas_ctx_t *ctx,
     faas_wait_t *w);
 
@@ -141,12 +140,6 @@ ngx_http_faas_admission_wait(ngx_http_faas_ctx_t *ctx)
         return NGX_OK;
     }
 
-    if (ngx_http_faas_admission_is_held(ctx)) {
-        (void) ngx_http_faas_refuse(ctx, FAAS_OUTCOME_SHED,
-                                    "function keeps dying");
-        return NGX_DECLINED;
-    }
-
     return ngx_http_faas_admission_check(ctx, 1);
 }
 
@@ -228,7 +221,7 @@ ngx_http_faas_admission_left_ms(ngx_http_faas_ctx_t *ctx)
 }
 
 
-static ngx_uint_t
+ngx_uint_t
 ngx_http_faas_admission_is_held(ngx_http_faas_ctx_t *ctx)
 {
     faas_function_t  *f;

@@ -496,6 +496,9 @@ ngx_int_t ngx_http_faas_admission_wait(ngx_http_faas_ctx_t *ctx);
 /* milliseconds that ctx may still wait */
 uint64_t ngx_http_faas_admission_left_ms(ngx_http_faas_ctx_t *ctx);
 
+/* 1 when its function has no instance, and keeps dying too much for another */
+ngx_uint_t ngx_http_faas_admission_is_held(ngx_http_faas_ctx_t *ctx);
+
 /* 1 when the client's deadline has passed */
 ngx_uint_t ngx_http_faas_admission_is_late(ngx_http_faas_ctx_t *ctx);
 

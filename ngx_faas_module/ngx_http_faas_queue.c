@@ -200,9 +200,9 @@ ngx_http_faas_queue_give(ngx_http_faas_fifo_t *fifo, uint32_t version,
 
 
 /*
- * The function may have gone, or failed, or the host may end, while requests
- * waited: they are answered, or join the queue of the entry that now has the
- * function's name.
+ * The function may have gone, or failed, or be held back without an instance,
+ * or the host may end, while requests waited: they are answered, or join the
+ * queue of the entry that now has the function's name.
  */
 
 static ngx_uint_t
@@ -225,6 +225,7 @@ ngx_http_faas_queue_is_lost(ngx_http_faas_fifo_t *fifo)
     state = atomic_load_explicit(&f->state, memory_order_acquire);
 
     if (!ngx_http_faas_host_is_ending()
+        && !ngx_http_faas_admission_is_held(ctx)
         && (state == FAAS_FUNCTION_READY || state == FAAS_FUNCTION_LOADING)
         && atomic_load_explicit(&f->generation, memory_order_relaxed)
            == ctx->function_generation)
@@ -302,8 +303,9 @@ ngx_http_faas_queue_pass_on(ngx_http_faas_fifo_t *fifo, uint32_t version)
 
 /*
  * The function may have got another version, or have gone and come back as
- * another entry, or the host may end, since the request was routed.  NGX_OK,
- * or NGX_DECLINED with the refusal that is due in ctx->status.
+ * another entry, or be held back, or the host may end, since the request was
+ * routed.  NGX_OK, or NGX_DECLINED with the refusal that is due in
+ * ctx->status.
  */
 
 ngx_int_t
@@ -354,6 +356,21 @@ ngx_http_faas_queue_resolve(ngx_http_faas_ctx_t *ctx)
     if (state != FAAS_FUNCTION_READY && state != FAAS_FUNCTION_LOADING) {
         (void) ngx_http_faas_refuse(ctx, FAAS_OUTCOME_NOT_FOUND,
                                     "function was removed");
+        return NGX_DECLINED;
+    }
+
+    if (ngx_http_faas_admission_is_held(ctx)) {
+
+        if (ctx->maybe_started) {
+            /* there is nobody to try it again */
+            (void) ngx_http_faas_refuse(ctx, FAAS_OUTCOME_CRASH,
+                                        "instance was lost");
+
+        } else {
+            (void) ngx_http_faas_refuse(ctx, FAAS_OUTCOME_SHED,
+                                        "function keeps dying");
+        }
+
         return NGX_DECLINED;
     }
 

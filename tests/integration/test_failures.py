@@ -93,6 +93,29 @@ def test_instance_lost_before_it_took_the_request_is_retried_for_post(faas):
         assert r.json["pid"] != pid
 
 
+STILLBORN = """
+#include <faas.h>
+static int fork_(void) { return -1; }
+static int x(faas_request_t *r) { return faas_printf(r, "x"); }
+FAAS_FUNCTION(.handler = x, .after_fork = fork_)
+"""
+
+
+def test_who_waits_is_answered_when_the_function_is_held_back(faas):
+    """As those are that come later; not when the queue's budget is over."""
+
+    host = faas(deploy={"x": STILLBORN}, http="faas_function x {"
+                " max 2; queue 100 timeout=12h; }")
+    waiting = [Background(lambda: host.post("/fn/x")) for _ in range(10)]
+    for answer in [w.result() for w in waiting]:
+        assert answer.status == 503
+        assert int(answer.headers["Retry-After"]) >= 1
+        assert "function keeps dying" in answer.headers["Proxy-Status"]
+    f = host.function("x")
+    assert f["queue"] == {"waiting": 0, "admitted": 0}
+    assert f["totals"]["outcomes"]["shed"] == 10
+
+
 def test_over_timeout_is_504_and_the_instance_is_killed(faas):
     host = faas(deploy=["probe"],
                 http="faas_function probe { max 1; timeout 200ms; }")
