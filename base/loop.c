@@ -11,6 +11,9 @@
 
 #define LOOP_EVENTS  64
 
+/* between two attempts to get memory */
+#define LOOP_NAP_MS  20
+
 
 static void loop_fire(void);
 static void loop_run_jobs(void);
@@ -18,6 +21,7 @@ static int loop_timeout(void);
 static void loop_place(loop_timer_t *t, size_t position);
 static void loop_up(loop_timer_t *t, size_t position);
 static void loop_down(loop_timer_t *t, size_t position);
+static void loop_wait_for_memory(size_t size, unsigned turn);
 
 
 static struct {
@@ -113,22 +117,12 @@ loop_remove(loop_event_t *e)
 void
 loop_arm(loop_timer_t *t, uint64_t at_ms)
 {
-    size_t         room;
-    loop_timer_t **heap;
-
     if (t->position == 0) {
 
         if (loop.timers + 1 >= loop.room) {
-            room = loop.room ? loop.room * 2 : 256;
-
-            heap = realloc(loop.heap, room * sizeof(loop_timer_t *));
-            if (heap == NULL) {
-                log_line(LOG_ALERT, errno, "no memory for a timer");
-                _exit(1);
-            }
-
-            loop.heap = heap;
-            loop.room = room;
+            loop.room = loop.room ? loop.room * 2 : 256;
+            loop.heap = loop_realloc(loop.heap,
+                                     loop.room * sizeof(loop_timer_t *));
         }
 
         loop.timers++;
@@ -268,16 +262,48 @@ loop_clock_us(void)
 void *
 loop_alloc(size_t size)
 {
-    void  *p;
+    void      *p;
+    unsigned   turn;
 
-    p = calloc(1, size);
-
-    if (p == NULL) {
-        log_line(LOG_ALERT, errno, "no memory: calloc(%zu) failed", size);
-        _exit(1);
+    for (turn = 0; (p = calloc(1, size)) == NULL; turn++) {
+        loop_wait_for_memory(size, turn);
     }
 
     return p;
+}
+
+
+void *
+loop_realloc(void *p, size_t size)
+{
+    void      *larger;
+    unsigned   turn;
+
+    for (turn = 0; (larger = realloc(p, size)) == NULL; turn++) {
+        loop_wait_for_memory(size, turn);
+    }
+
+    return larger;
+}
+
+
+static void
+loop_wait_for_memory(size_t size, unsigned turn)
+{
+    struct timespec  nap;
+
+    if (turn == 0) {
+        log_line(LOG_CRIT, errno, "no memory for %zu bytes, waiting", size);
+    }
+
+    if (turn == LOOP_PATIENCE_MS / LOOP_NAP_MS) {
+        log_line(LOG_ALERT, errno, "no memory for %zu bytes, ending", size);
+        _exit(1);
+    }
+
+    nap.tv_sec = 0;
+    nap.tv_nsec = LOOP_NAP_MS * 1000 * 1000;
+    nanosleep(&nap, NULL);
 }
 
 

@@ -75,8 +75,16 @@ int loop_turn(void);
 uint64_t loop_now_ms(void);
 uint64_t loop_clock_us(void);
 
-/* zeroed memory; does not return without */
+/*
+ * Memory, zeroed or as realloc() gives it; does not return without.  A moment
+ * without any is waited out, LOOP_PATIENCE_MS at most, while nothing else is
+ * served; then the process ends with code 1, and whoever started it starts
+ * another, which has as much as the machine can give.
+ */
+#define LOOP_PATIENCE_MS  1000
+
 void *loop_alloc(size_t size);
+void *loop_realloc(void *p, size_t size);
 char *loop_strdup(const char *s, size_t n);
 
 

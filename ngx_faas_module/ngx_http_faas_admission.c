@@ -38,9 +38,11 @@ static ngx_http_faas_admission_mean_t  *ngx_http_faas_admission_means;
 ngx_int_t
 ngx_http_faas_admission_init_worker(ngx_cycle_t *cycle)
 {
-    ngx_http_faas_admission_means = ngx_pcalloc(cycle->pool,
+    if (ngx_http_faas_admission_means == NULL) {
+        ngx_http_faas_admission_means = ngx_pcalloc(cycle->pool,
                                       ngx_http_faas_host.board->functions
                                       * sizeof(ngx_http_faas_admission_mean_t));
+    }
 
     return ngx_http_faas_admission_means ? NGX_OK : NGX_ERROR;
 }

@@ -51,17 +51,24 @@ ngx_http_faas_connection_init_worker(ngx_cycle_t *cycle)
      * sparse, and the kernel gives zeroed pages where they are used.
      */
 
-    ngx_http_faas_by_slot = calloc(slots, sizeof(void *));
-    ngx_http_faas_addresses = calloc(slots, sizeof(void *));
+    if (ngx_http_faas_by_slot == NULL) {
+        ngx_http_faas_by_slot = calloc(slots, sizeof(void *));
+    }
 
-    ngx_http_faas_kept = ngx_palloc(cycle->pool,
-                                    ngx_http_faas_host.board->versions
-                                    * sizeof(ngx_queue_t));
+    if (ngx_http_faas_addresses == NULL) {
+        ngx_http_faas_addresses = calloc(slots, sizeof(void *));
+    }
+
+    if (ngx_http_faas_kept == NULL) {
+        ngx_http_faas_kept = ngx_palloc(cycle->pool,
+                                        ngx_http_faas_host.board->versions
+                                        * sizeof(ngx_queue_t));
+    }
 
     if (ngx_http_faas_by_slot == NULL || ngx_http_faas_addresses == NULL
         || ngx_http_faas_kept == NULL)
     {
-        ngx_log_error(NGX_LOG_EMERG, log, ngx_errno,
+        ngx_log_error(NGX_LOG_ERR, log, ngx_errno,
                       "faas: no memory for tables of slots");
         return NGX_ERROR;
     }

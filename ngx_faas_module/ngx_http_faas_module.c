@@ -754,14 +754,9 @@ ngx_http_faas_init_process(ngx_cycle_t *cycle)
         return NGX_OK;
     }
 
-    if (ngx_http_faas_connection_init_worker(cycle) != NGX_OK
-        || ngx_http_faas_admission_init_worker(cycle) != NGX_OK
-        || ngx_http_faas_queue_init_worker(cycle) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
+    ngx_http_faas_worker_begin(cycle);
 
-    return ngx_http_faas_worker_init(cycle, ngx_http_faas_queue_wake);
+    return NGX_OK;
 }
 
 

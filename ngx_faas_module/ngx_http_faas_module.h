@@ -265,7 +265,8 @@ typedef struct {
     int                       supervisor;      /* eventfd */
     int                       wake[FAAS_WORKERS];    /* eventfds */
     uint32_t                  worker;          /* our record, WORKER_NONE in
-                                                  the master */
+                                                  the master, and in
+                                                  workers that begin */
     faas_page_t             **pages;           /* by slot index, NULL: not
                                                   known yet */
     ngx_str_t                 state;           /* faas_state, full path */
@@ -380,11 +381,11 @@ ngx_uint_t ngx_http_faas_host_is_ending(void);
 /* ngx_http_faas_worker.c */
 
 /*
- * Claims a record, waits for wake-ups and pages; on_wake is called when our
- * eventfd was written, and when the supervisor's connection ended.  Without a
- * free record worker stays WORKER_NONE, which is logged, and NGX_OK.
+ * Makes the worker's tables, claims a record, waits for wake-ups and pages;
+ * what is lacking is logged and tried for again, and worker is WORKER_NONE
+ * until it is there.
  */
-ngx_int_t ngx_http_faas_worker_init(ngx_cycle_t *cycle, void (*on_wake)(void));
+void ngx_http_faas_worker_begin(ngx_cycle_t *cycle);
 void ngx_http_faas_worker_exit(ngx_cycle_t *cycle);
 
 
@@ -554,7 +555,8 @@ void ngx_http_faas_attempt_count(ngx_http_faas_ctx_t *ctx);
 
 ngx_int_t ngx_http_faas_queue_init_worker(ngx_cycle_t *cycle);
 
-/* something may have become free, or a version went stale: on_wake */
+/* our eventfd was written, or the supervisor's connection ended: something may
+   have become free, or a version gone stale */
 void ngx_http_faas_queue_wake(void);
 
 /*

@@ -64,14 +64,14 @@ ngx_http_faas_queue_init_worker(ngx_cycle_t *cycle)
     ngx_queue_init(&ngx_http_faas_fifos);
     ngx_http_faas_queue_pool = cycle->pool;
 
-    ngx_http_faas_by_function = ngx_pcalloc(cycle->pool,
+    if (ngx_http_faas_by_function == NULL) {
+        ngx_http_faas_by_function =
+                                ngx_pcalloc(cycle->pool,
                                             ngx_http_faas_host.board->functions
                                             * sizeof(void *));
-    if (ngx_http_faas_by_function == NULL) {
-        return NGX_ERROR;
     }
 
-    return NGX_OK;
+    return ngx_http_faas_by_function == NULL ? NGX_ERROR : NGX_OK;
 }
 
 

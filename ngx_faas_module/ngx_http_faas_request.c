@@ -43,6 +43,11 @@ ngx_http_faas_handler(ngx_http_request_t *r)
                                     "host is ending");
     }
 
+    if (ngx_http_faas_host.worker == FAAS_WORKER_NONE) {
+        return ngx_http_faas_refuse(ctx, FAAS_OUTCOME_SHED,
+                                    "worker is not ready");
+    }
+
     if (flcf->invoke && ngx_http_faas_invoke_caller(r, ctx) != NGX_OK) {
         ctx->refused = 1;
         ctx->denied = 1;

@@ -15,6 +15,10 @@
  *
  * The record is claimed here and given back by the supervisor alone, when it
  * sees that this process is gone.
+ *
+ * A worker that lacks memory, a descriptor or a record when it begins does not
+ * end, as an error would have it, which nginx never starts again: it answers
+ * 503 where it would serve functions, and tries until it has what it needs.
  */
 
 
@@ -29,6 +33,8 @@
 #define NGX_HTTP_FAAS_WORKER_RETRY_MAX  1000
 
 
+static void ngx_http_faas_worker_begin_again(ngx_event_t *ev);
+static ngx_int_t ngx_http_faas_worker_init(ngx_cycle_t *cycle);
 static void ngx_http_faas_worker_connect(ngx_event_t *ev);
 static void ngx_http_faas_worker_later(void);
 static void ngx_http_faas_worker_gone(ngx_log_t *log);
@@ -44,11 +50,44 @@ static ngx_msec_t         ngx_http_faas_worker_delay;
 static ngx_connection_t  *ngx_http_faas_worker_connection;
 static ngx_connection_t   ngx_http_faas_worker_dummy;
 static uint32_t           ngx_http_faas_worker_slots;
-static void             (*ngx_http_faas_worker_on_wake)(void);
+static uint32_t           ngx_http_faas_worker_claimed = FAAS_WORKER_NONE;
 
 
-ngx_int_t
-ngx_http_faas_worker_init(ngx_cycle_t *cycle, void (*on_wake)(void))
+void
+ngx_http_faas_worker_begin(ngx_cycle_t *cycle)
+{
+    ngx_http_faas_worker_dummy.fd = (ngx_socket_t) -1;
+
+    ngx_http_faas_worker_retry.handler = ngx_http_faas_worker_begin_again;
+    ngx_http_faas_worker_retry.data = &ngx_http_faas_worker_dummy;
+    ngx_http_faas_worker_retry.log = cycle->log;
+    ngx_http_faas_worker_retry.cancelable = 1;
+
+    ngx_http_faas_worker_begin_again(&ngx_http_faas_worker_retry);
+}
+
+
+static void
+ngx_http_faas_worker_begin_again(ngx_event_t *ev)
+{
+    ngx_cycle_t  *cycle;
+
+    cycle = (ngx_cycle_t *) ngx_cycle;
+
+    ngx_http_faas_worker_delay = NGX_HTTP_FAAS_WORKER_RETRY_MAX;
+
+    if (ngx_http_faas_connection_init_worker(cycle) != NGX_OK
+        || ngx_http_faas_admission_init_worker(cycle) != NGX_OK
+        || ngx_http_faas_queue_init_worker(cycle) != NGX_OK
+        || ngx_http_faas_worker_init(cycle) != NGX_OK)
+    {
+        ngx_http_faas_worker_later();
+    }
+}
+
+
+static ngx_int_t
+ngx_http_faas_worker_init(ngx_cycle_t *cycle)
 {
     uint64_t               started;
     faas_scoreboard_t     *sb;
@@ -57,14 +96,17 @@ ngx_http_faas_worker_init(ngx_cycle_t *cycle, void (*on_wake)(void))
     host = &ngx_http_faas_host;
     sb = host->board;
 
-    ngx_http_faas_worker_on_wake = on_wake;
     ngx_http_faas_worker_slots = sb->chunks * FAAS_CHUNK_SLOTS;
 
     /* sparse: the kernel gives zeroed pages where they are used */
 
-    host->pages = calloc(ngx_http_faas_worker_slots, sizeof(faas_page_t *));
     if (host->pages == NULL) {
-        ngx_log_error(NGX_LOG_EMERG, cycle->log, ngx_errno,
+        host->pages = calloc(ngx_http_faas_worker_slots,
+                             sizeof(faas_page_t *));
+    }
+
+    if (host->pages == NULL) {
+        ngx_log_error(NGX_LOG_ERR, cycle->log, ngx_errno,
                       "faas: no memory for pages of %uD slots",
                       ngx_http_faas_worker_slots);
         return NGX_ERROR;
@@ -75,29 +117,31 @@ ngx_http_faas_worker_init(ngx_cycle_t *cycle, void (*on_wake)(void))
         return NGX_ERROR;
     }
 
-    host->worker = faas_worker_claim(sb, ngx_getpid(), started);
-
-    if (host->worker == FAAS_WORKER_NONE) {
-        ngx_log_error(NGX_LOG_ALERT, cycle->log, 0,
-                      "faas: all %d worker records are taken, this worker "
-                      "serves no functions", FAAS_WORKERS);
-        return NGX_OK;
+    if (ngx_http_faas_worker_claimed == FAAS_WORKER_NONE) {
+        ngx_http_faas_worker_claimed = faas_worker_claim(sb, ngx_getpid(),
+                                                         started);
     }
 
-    if (ngx_add_channel_event(cycle, host->wake[host->worker], NGX_READ_EVENT,
+    if (ngx_http_faas_worker_claimed == FAAS_WORKER_NONE) {
+        ngx_log_error(NGX_LOG_ERR, cycle->log, 0,
+                      "faas: all %d worker records are taken, this worker "
+                      "serves no functions yet", FAAS_WORKERS);
+        return NGX_ERROR;
+    }
+
+    if (ngx_add_channel_event(cycle, host->wake[ngx_http_faas_worker_claimed],
+                              NGX_READ_EVENT,
                               ngx_http_faas_worker_wake_handler)
         != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    ngx_http_faas_worker_dummy.fd = (ngx_socket_t) -1;
+    /* from here on requests are let in */
+
+    host->worker = ngx_http_faas_worker_claimed;
 
     ngx_http_faas_worker_retry.handler = ngx_http_faas_worker_connect;
-    ngx_http_faas_worker_retry.data = &ngx_http_faas_worker_dummy;
-    ngx_http_faas_worker_retry.log = cycle->log;
-    ngx_http_faas_worker_retry.cancelable = 1;
-
     ngx_http_faas_worker_delay = NGX_HTTP_FAAS_WORKER_RETRY;
 
     ngx_http_faas_worker_connect(&ngx_http_faas_worker_retry);
@@ -197,7 +241,7 @@ ngx_http_faas_worker_gone(ngx_log_t *log)
     }
 
     ngx_http_faas_host.gone = 1;
-    ngx_http_faas_worker_on_wake();
+    ngx_http_faas_queue_wake();
 }
 
 
@@ -251,7 +295,7 @@ ngx_http_faas_worker_read_handler(ngx_event_t *rev)
 
     /* whoever it would have woken looks for itself */
 
-    ngx_http_faas_worker_on_wake();
+    ngx_http_faas_queue_wake();
 }
 
 
@@ -325,7 +369,7 @@ ngx_http_faas_worker_wake_handler(ngx_event_t *rev)
         return;
     }
 
-    ngx_http_faas_worker_on_wake();
+    ngx_http_faas_queue_wake();
 }
 
 
@@ -364,7 +408,7 @@ ngx_http_faas_worker_started(ngx_log_t *log)
         }
     }
 
-    ngx_log_error(NGX_LOG_EMERG, log, ngx_errno,
+    ngx_log_error(NGX_LOG_ERR, log, ngx_errno,
                   "faas: start time not found in \"/proc/self/stat\"");
 
     return 0;

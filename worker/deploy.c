@@ -11,6 +11,7 @@
 #include "elf_check.h"
 #include "log.h"
 #include "pool.h"
+#include "shortage.h"
 #include "store.h"
 #include "version.h"
 
@@ -22,7 +23,7 @@ static void deploy_looked(void);
 static void deploy_event(void *data, watch_event_e event, const char *file,
     const char *why);
 static void deploy_changed(const char *file);
-static void deploy_refused(const char *file, const char *why);
+static void deploy_refused(const char *file, const char *why, int again);
 static void deploy_removed(const char *file);
 static void deploy_remove(function_t *f, const char *label);
 static function_t *deploy_function(const char *name);
@@ -36,6 +37,7 @@ static struct {
     loop_event_t  event;
     loop_timer_t  timer;
     char         *path;
+    int           error;             /* of the last look, 0: none */
     int           looked;            /* 1: the directory was looked through */
     uint64_t      seen;              /* mark of the look under way */
 } deploy = { .event = { .fd = -1 } };
@@ -168,9 +170,20 @@ deploy_timer(void *data)
 static void
 deploy_run(void)
 {
+    int  error;
+
     watch_run(supervisor.watch, loop_now_ms());
 
-    if (!deploy.looked) {
+    error = watch_error(supervisor.watch);
+
+    if (error && error != deploy.error) {
+        supervisor_error(error, "could not look through \"%s\", trying again",
+                         deploy.path);
+    }
+
+    deploy.error = error;
+
+    if (!deploy.looked && !error) {
         deploy_looked();
     }
 
@@ -239,7 +252,7 @@ deploy_event(void *data, watch_event_e event, const char *file,
         break;
 
     case WATCH_REFUSED:
-        deploy_refused(file, why);
+        deploy_refused(file, why, 0);
         break;
     }
 }
@@ -267,6 +280,8 @@ deploy_sql(const char *file)
     if (f != NULL) {
         f->migrate.handler = deploy_migrate;
         f->migrate.data = f;
+        f->migrate_again.handler = deploy_migrate;
+        f->migrate_again.data = f;
         loop_post(&f->migrate);
     }
 }
@@ -275,8 +290,16 @@ deploy_sql(const char *file)
 static void
 deploy_migrate(void *data)
 {
-    if (deploy_directory() != -1 && !supervisor.draining) {
-        version_migrate(data);
+    function_t  *f;
+
+    f = data;
+
+    if (deploy_directory() == -1 || supervisor.draining) {
+        return;
+    }
+
+    if (version_migrate(f) == FAAS_AGAIN) {
+        loop_arm(&f->migrate_again, loop_now_ms() + SHORTAGE_AGAIN_MS);
     }
 }
 
@@ -291,7 +314,7 @@ deploy_changed(const char *file)
     store_object_t  object;
 
     if (watch_parse_name(file, name, label) == -1) {
-        deploy_refused(file, "is not a function's name");
+        deploy_refused(file, "is not a function's name", 0);
         return;
     }
 
@@ -303,8 +326,12 @@ deploy_changed(const char *file)
         return;
     }
 
-    if (rc == -1) {
-        deploy_refused(file, why);
+    if (rc == -3) {
+        watch_again(supervisor.watch, file, loop_now_ms());
+    }
+
+    if (rc < 0) {
+        deploy_refused(file, why, rc == -3);
         return;
     }
 
@@ -312,7 +339,7 @@ deploy_changed(const char *file)
     close(object.fd);
 
     if (rc == -1) {
-        deploy_refused(file, why);
+        deploy_refused(file, why, 0);
         return;
     }
 
@@ -320,10 +347,11 @@ deploy_changed(const char *file)
 }
 
 
-/* whatever ran before runs on; the reason is in log and status */
+/* whatever ran before runs on; the reason is in log and status, told once
+   while it is tried again */
 
 static void
-deploy_refused(const char *file, const char *why)
+deploy_refused(const char *file, const char *why, int again)
 {
     char         name[FAAS_NAME_SIZE], label[FAAS_NAME_SIZE];
     function_t  *f;
@@ -340,7 +368,14 @@ deploy_refused(const char *file, const char *why)
     }
 
     f->seen = deploy.seen;
-    function_failure(f, "file \"%s\" is refused: %s", file, why);
+
+    if (again) {
+        function_error_again(f, "file \"%s\" cannot be taken, trying again: "
+                             "%s", file, why);
+
+    } else {
+        function_failure(f, "file \"%s\" is refused: %s", file, why);
+    }
 
     if (label[0] != '\0') {
         function_unserved(f);

@@ -230,6 +230,7 @@ function_release(void *data)
     loop_withdraw(&f->decide);
     loop_withdraw(&f->release);
     loop_withdraw(&f->migrate);
+    loop_disarm(&f->migrate_again);
     loop_disarm(&f->timer);
     journal_file_close(&f->journal);
 
@@ -363,6 +364,24 @@ void
 function_told(function_t *f, const char *text)
 {
     faas_text_write(&f->sh->last_error, text, strlen(text));
+}
+
+
+void
+function_error_again(function_t *f, const char *format, ...)
+{
+    char     text[FAAS_TEXT_SIZE], last[FAAS_TEXT_SIZE];
+    va_list  args;
+
+    va_start(args, format);
+    (void) vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+
+    (void) faas_text_read(&f->sh->last_error, last);
+
+    if (strcmp(text, last) != 0) {
+        function_error(f, LOG_ERROR, "%s", text);
+    }
 }
 
 

@@ -39,6 +39,7 @@ struct function_s {
     uint64_t                  seen;          /* deploy.c: the look that saw
                                                 a file of it */
     loop_job_t                migrate;       /* deploy.c */
+    loop_timer_t              migrate_again; /* the same, after a shortage */
     loop_job_t                release;       /* frees it, at a turn's end */
     uint64_t                  refused[FUNCTION_REFUSED];    /* hashes of
                                                 routes that were refused, so
@@ -111,6 +112,11 @@ void function_error(function_t *f, int level, const char *format, ...)
 
 /* last_error alone: what is in the log already, in a longer line */
 void function_told(function_t *f, const char *text);
+
+/* of what is tried over and over: a line only when the error is another than
+   the last one */
+void function_error_again(function_t *f, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 void function_clear_error(function_t *f);
 

@@ -34,6 +34,7 @@ lineage_abandon(version_t *v)
 
     v->asked = 0;
     v->lineage = LINEAGE_NONE;
+    atomic_store(&v->sh->init_pid, 0);
     loop_disarm(&v->timer);
 }
 
@@ -110,7 +111,6 @@ lineage_adopt(version_t *v)
      */
 
     lineage_abandon(v);
-    atomic_store(&v->sh->init_pid, 0);
 
     if (state == FAAS_VERSION_LOADING) {
         loop_arm(&v->timer, loop_now_ms());
@@ -216,12 +216,12 @@ lineage_not_started(uint32_t index, const char *why)
 
     v = version_at(index);
 
-    if (v == NULL || !v->asked) {
+    if (v == NULL || v->lineage != LINEAGE_STARTING) {
         return;
     }
 
-    function_error(v->function, LOG_ERROR, "version %s could not be started, "
-                   "trying again: %s", v->sh->id, why);
+    function_error_again(v->function, "version %s could not be started, "
+                         "trying again: %s", v->sh->id, why);
 
     lineage_abandon(v);
     lineage_restart(v, LINEAGE_AGAIN_MS);

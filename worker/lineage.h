@@ -12,6 +12,7 @@
 
 #include <stdint.h>
 
+#include "shortage.h"
 #include "slot.h"
 
 
@@ -19,7 +20,7 @@
 #define LINEAGE_GRACE_MS  1000
 
 /* a start that failed for the machine's sake is tried again after so long */
-#define LINEAGE_AGAIN_MS  1000
+#define LINEAGE_AGAIN_MS  SHORTAGE_AGAIN_MS
 
 
 /*
@@ -62,8 +63,9 @@ void lineage_close_template(version_t *v);
 void lineage_closed(version_t *v);
 void lineage_drop(version_t *v, const char *name, loop_event_t *e);
 
-/* from zygote_link.c: the init of version index is there; could not be
-   forked; the zygote died, and with it what it was asked for */
+/* from zygote_link.c: the init of version index is there; it, or from
+   lineage_read.c what it is to start, lacked something; the zygote died, and
+   with it what it was asked for */
 void lineage_started(uint32_t index, int32_t pid);
 void lineage_not_started(uint32_t index, const char *why);
 void lineage_zygote_died(void);

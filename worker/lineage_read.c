@@ -10,6 +10,7 @@
 #include "log.h"
 #include "pool.h"
 #include "report.h"
+#include "shortage.h"
 #include "zygote_link.h"
 
 
@@ -18,6 +19,7 @@
 
 
 static int lineage_read_init(version_t *v);
+static void lineage_read_failed(version_t *v, const message_in_t *in);
 static void lineage_read_report(version_t *v, const message_in_t *in);
 static void lineage_read_loaded(version_t *v, const message_in_t *in);
 static void lineage_read_exited(version_t *v, const message_t *m);
@@ -149,9 +151,7 @@ lineage_read_template(version_t *v)
 
         case MESSAGE_FAILED:
             if (v->lineage == LINEAGE_STARTING) {
-                loop_disarm(&v->timer);
-                version_failed(v, in.text[0] ? in.text
-                                             : strerror(in.head.status));
+                lineage_read_failed(v, &in);
 
             } else {
                 v->forks -= v->forks > 0;
@@ -169,6 +169,23 @@ lineage_read_template(version_t *v)
     }
 
     return FAAS_OK;
+}
+
+
+static void
+lineage_read_failed(version_t *v, const message_in_t *in)
+{
+    const char  *why;
+
+    why = in->text[0] ? in->text : strerror(in->head.status);
+
+    if (is_shortage(in->head.status)) {
+        lineage_not_started(v->index, why);
+        return;
+    }
+
+    loop_disarm(&v->timer);
+    version_failed(v, why);
 }
 
 

@@ -136,8 +136,8 @@ done:
     lineage_abandon(v);
 
     if (rc == FAAS_AGAIN) {
-        function_error(v->function, LOG_ERROR, "version %s could not be "
-                       "started, trying again: %s", v->sh->id, why);
+        function_error_again(v->function, "version %s could not be "
+                             "started, trying again: %s", v->sh->id, why);
 
         if (atomic_load(&v->sh->state) == FAAS_VERSION_LOADING) {
             loop_arm(&v->timer, loop_now_ms() + LINEAGE_AGAIN_MS);
@@ -188,8 +188,12 @@ lineage_start_send(version_t *v, const lineage_start_t *ends, char *why)
     uint32_t   nfds, timeout_ms;
     message_t  m;
 
+    /* what it found to be wrong is no errno, or one that is no shortage */
+
+    errno = 0;
+
     if (lineage_start_data(v->function, &user, why) == -1) {
-        return FAAS_ERROR;
+        return is_shortage(errno) ? FAAS_AGAIN : FAAS_ERROR;
     }
 
     memset(&m, 0, sizeof(m));

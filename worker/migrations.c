@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "loop.h"
 #include "migrations.h"
 #include "store.h"
 #include "text.h"
@@ -19,6 +20,7 @@
 #define MIGRATIONS_OK      0
 #define MIGRATIONS_ERROR  -1
 #define MIGRATIONS_AGAIN  -2
+#define MIGRATIONS_SHORT  -3
 
 
 /* one file */
@@ -113,7 +115,7 @@ migrations_names(migrations_list_t *list, int dir, const char *function,
             (void) close(fd);
         }
 
-        return MIGRATIONS_AGAIN;
+        return MIGRATIONS_SHORT;
     }
 
     rc = MIGRATIONS_OK;
@@ -128,7 +130,7 @@ migrations_names(migrations_list_t *list, int dir, const char *function,
             if (errno != 0) {
                 (void) migrations_why(why, "the functions directory cannot "
                                       "be read: %s", strerror(errno));
-                rc = MIGRATIONS_AGAIN;
+                rc = MIGRATIONS_SHORT;
             }
 
             break;
@@ -150,9 +152,8 @@ migrations_add(migrations_list_t *list, const char *function,
     const char *name, char *why)
 {
     char                of[64], database[64];
-    size_t              room;
     unsigned            number;
-    migrations_file_t  *f, *file;
+    migrations_file_t  *f;
 
     if (watch_parse_sql(name, of, database, &number) == -1
         || strcmp(of, function) != 0)
@@ -166,25 +167,15 @@ migrations_add(migrations_list_t *list, const char *function,
     }
 
     if (list->count == list->room) {
-        room = list->room ? list->room * 2 : 16;
-
-        file = realloc(list->file, room * sizeof(migrations_file_t));
-        if (file == NULL) {
-            return migrations_why(why, "no memory for migrations");
-        }
-
-        list->file = file;
-        list->room = room;
+        list->room = list->room ? list->room * 2 : 16;
+        list->file = loop_realloc(list->file,
+                                  list->room * sizeof(migrations_file_t));
     }
 
     f = &list->file[list->count];
     memset(f, 0, sizeof(migrations_file_t));
 
-    f->name = strdup(name);
-    if (f->name == NULL) {
-        return migrations_why(why, "no memory for migrations");
-    }
-
+    f->name = loop_strdup(name, strlen(name));
     memcpy(f->database, database, sizeof(database));
     f->number = number;
     f->other = strcmp(database, function) != 0;
@@ -277,7 +268,7 @@ migrations_pack(migrations_t *m, const migrations_list_t *list, char *why)
         (void) migrations_why(why, "no memory for migrations");
         migrations_close(m);
         text_free(&text);
-        return MIGRATIONS_ERROR;
+        return MIGRATIONS_SHORT;
     }
 
     text_free(&text);

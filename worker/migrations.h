@@ -32,7 +32,8 @@ typedef struct {
  * its own first, and of numbers, no number twice.  Whose files they may be is
  * store_take()'s rule.  0, the caller closes m->fd; -1 with a line in
  * why[MIGRATIONS_WHY_SIZE]; -2, also with a line: one of them is being
- * written, or the directory changes, come back soon.
+ * written, the end of which will be told of; -3, also with a line: the machine
+ * was short of something, come back soon.
  */
 int migrations_gather(migrations_t *m, int dir, const char *function,
     uid_t owner, uid_t deployer, char *why);

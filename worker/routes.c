@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "loop.h"
 #include "routes.h"
 
 
@@ -41,10 +42,12 @@ typedef struct {
 } routes_index_t;
 
 
+static void *routes_alloc(PCRE2_SIZE n, void *data);
+static void routes_free(void *p, void *data);
 static int routes_compile(const faas_route_spec_t *spec, char *why);
-static int routes_probe(pcre2_code *code);
+static int routes_probe(pcre2_code *code, pcre2_general_context *memory);
 static size_t routes_count(const routes_source_t *sources, size_t n);
-static int routes_index_init(routes_index_t *index, size_t n);
+static void routes_index_init(routes_index_t *index, size_t n);
 static const routes_source_t *routes_claim(routes_index_t *index,
     const routes_source_t *source, const faas_route_spec_t *spec);
 static int routes_is_allowed(const routes_source_t *source,
@@ -107,10 +110,7 @@ routes_build(const routes_source_t *sources, size_t n, char *buf, size_t size,
 
     memset(&head, 0, sizeof(head));
 
-    if (routes_index_init(&index, routes_count(sources, n)) == -1) {
-        *full = 1;
-        return 0;
-    }
+    routes_index_init(&index, routes_count(sources, n));
 
     /* first the names: a function without room for its routes is reachable */
 
@@ -192,6 +192,24 @@ routes_publish(faas_scoreboard_t *sb, const routes_source_t *sources,
 }
 
 
+static void *
+routes_alloc(PCRE2_SIZE n, void *data)
+{
+    (void) data;
+
+    return loop_realloc(NULL, n);
+}
+
+
+static void
+routes_free(void *p, void *data)
+{
+    (void) data;
+
+    free(p);
+}
+
+
 static int
 routes_compile(const faas_route_spec_t *spec, char *why)
 {
@@ -200,6 +218,7 @@ routes_compile(const faas_route_spec_t *spec, char *why)
     PCRE2_UCHAR             message[96];
     pcre2_code             *code;
     pcre2_compile_context  *context;
+    pcre2_general_context  *memory;
 
     shown = (int) (spec->length < 64 ? spec->length : 64);
 
@@ -210,11 +229,10 @@ routes_compile(const faas_route_spec_t *spec, char *why)
         return -1;
     }
 
-    context = pcre2_compile_context_create(NULL);
-    if (context == NULL) {
-        (void) snprintf(why, ROUTES_WHY_SIZE, "no memory for a route");
-        return -1;
-    }
+    /* a pattern is not refused for a shortage of memory */
+
+    memory = pcre2_general_context_create(routes_alloc, routes_free, NULL);
+    context = pcre2_compile_context_create(memory);
 
     pcre2_set_max_pattern_length(context, FAAS_ROUTE_PATTERN_MAX);
     pcre2_set_parens_nest_limit(context, ROUTES_NEST_LIMIT);
@@ -230,11 +248,13 @@ routes_compile(const faas_route_spec_t *spec, char *why)
         (void) snprintf(why, ROUTES_WHY_SIZE, "route \"%.*s\": %s at offset "
                         "%zu", shown, spec->pattern, (char *) message,
                         offset);
+        pcre2_general_context_free(memory);
         return -1;
     }
 
-    error = routes_probe(code);
+    error = routes_probe(code, memory);
     pcre2_code_free(code);
+    pcre2_general_context_free(memory);
 
     if (error) {
         (void) snprintf(why, ROUTES_WHY_SIZE, "route \"%.*s\": cannot be "
@@ -252,26 +272,23 @@ routes_compile(const faas_route_spec_t *spec, char *why)
  */
 
 static int
-routes_probe(pcre2_code *code)
+routes_probe(pcre2_code *code, pcre2_general_context *memory)
 {
     int                   rc;
     pcre2_match_data     *data;
     pcre2_match_context  *context;
 
-    data = pcre2_match_data_create_from_pattern(code, NULL);
-    context = pcre2_match_context_create(NULL);
-    rc = -1;
+    data = pcre2_match_data_create_from_pattern(code, memory);
+    context = pcre2_match_context_create(memory);
 
-    if (data != NULL && context != NULL) {
-        pcre2_set_match_limit(context, ROUTES_MATCH_LIMIT);
-        pcre2_set_depth_limit(context, ROUTES_DEPTH_LIMIT);
-        pcre2_set_heap_limit(context, ROUTES_HEAP_LIMIT);
+    pcre2_set_match_limit(context, ROUTES_MATCH_LIMIT);
+    pcre2_set_depth_limit(context, ROUTES_DEPTH_LIMIT);
+    pcre2_set_heap_limit(context, ROUTES_HEAP_LIMIT);
 
-        rc = pcre2_match(code, (PCRE2_SPTR) "/", 1, 0, 0, data, context);
+    rc = pcre2_match(code, (PCRE2_SPTR) "/", 1, 0, 0, data, context);
 
-        if (rc >= 0 || rc == PCRE2_ERROR_NOMATCH) {
-            rc = 0;
-        }
+    if (rc >= 0 || rc == PCRE2_ERROR_NOMATCH) {
+        rc = 0;
     }
 
     pcre2_match_context_free(context);
@@ -302,7 +319,7 @@ routes_count(const routes_source_t *sources, size_t n)
 }
 
 
-static int
+static void
 routes_index_init(routes_index_t *index, size_t n)
 {
     size_t  i;
@@ -315,20 +332,12 @@ routes_index_init(routes_index_t *index, size_t n)
         index->size *= 2;
     }
 
-    index->claims = malloc(index->room * sizeof(routes_claim_t));
-    index->buckets = malloc(index->size * sizeof(int64_t));
-
-    if (index->claims == NULL || index->buckets == NULL) {
-        free(index->claims);
-        free(index->buckets);
-        return -1;
-    }
+    index->claims = loop_alloc(index->room * sizeof(routes_claim_t));
+    index->buckets = loop_alloc(index->size * sizeof(int64_t));
 
     for (i = 0; i < index->size; i++) {
         index->buckets[i] = -1;
     }
-
-    return 0;
 }
 
 

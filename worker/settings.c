@@ -7,6 +7,7 @@
 
 #include "faas_control.h"
 #include "faas_event.h"
+#include "loop.h"
 #include "settings.h"
 
 
@@ -95,16 +96,8 @@ settings_parse(const char *text, size_t n, char *why)
     settings_t           *s;
     settings_function_t  *block;
 
-    s = calloc(1, sizeof(settings_t));
-    copy = malloc(n + 1);
-
-    if (s == NULL || copy == NULL) {
-        settings_why(why, "no memory for the configuration");
-        goto failed;
-    }
-
-    memcpy(copy, text, n);
-    copy[n] = '\0';
+    s = loop_alloc(sizeof(settings_t));
+    copy = loop_strdup(text, n);
 
     s->group = SETTINGS_UNSET;
     s->worker_uid = SETTINGS_UNSET;
@@ -409,11 +402,7 @@ settings_block(settings_t *s, settings_function_t **block, char *value,
         return settings_why(why, "duplicate function \"%s\"", value);
     }
 
-    f = calloc(1, sizeof(settings_function_t));
-    if (f == NULL) {
-        return settings_why(why, "no memory for the configuration");
-    }
-
+    f = loop_alloc(sizeof(settings_function_t));
     memcpy(f->name, value, strlen(value));
 
     for (i = 0; i < SETTINGS_NUMBERS; i++) {
@@ -508,11 +497,7 @@ settings_string(char **field, const char *name, char *value, char *why)
     }
 
     free(*field);
-    *field = strdup(value);
-
-    if (*field == NULL) {
-        return settings_why(why, "no memory for the configuration");
-    }
+    *field = loop_strdup(value, (size_t) n);
 
     return 0;
 }
@@ -529,9 +514,7 @@ settings_text(settings_list_t *list, const char *name, char *value, char *why)
         return settings_why(why, "bad value of \"%s\"", name);
     }
 
-    if (settings_append(list, value, (size_t) n) == -1) {
-        return settings_why(why, "no memory for the configuration");
-    }
+    settings_append(list, value, (size_t) n);
 
     return 0;
 }
@@ -557,11 +540,7 @@ settings_event(settings_function_t *f, const char *name, char *value,
     if (strcmp(name, "async") == 0) {
 
         free(f->async);
-        f->async = strdup(value);
-
-        if (f->async == NULL) {
-            return settings_why(why, "no memory for the configuration");
-        }
+        f->async = loop_strdup(value, (size_t) n);
 
         rc = faas_async_parse(value, (size_t) n, &async, reason);
 

@@ -136,7 +136,7 @@ const settings_function_t *settings_function(const settings_t *s,
 const char *settings_next(const settings_list_t *list, const char *p);
 
 /* appends s[n], without a zero in it; 0, or -1 out of memory */
-int settings_append(settings_list_t *list, const char *s, size_t n);
+void settings_append(settings_list_t *list, const char *s, size_t n);
 
 /* the descriptor as a template tells it; 0, or -1 with why; on success the
    caller frees d with settings_descriptor_free() */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "faas_control.h"
+#include "loop.h"
 #include "settings.h"
 
 
@@ -54,14 +55,7 @@ settings_descriptor(settings_descriptor_t *d, const char *text, size_t n,
         d->number[i] = SETTINGS_UNSET;
     }
 
-    copy = malloc(n + 1);
-    if (copy == NULL) {
-        (void) snprintf(why, SETTINGS_WHY_SIZE, "no memory");
-        return -1;
-    }
-
-    memcpy(copy, text, n);
-    copy[n] = '\0';
+    copy = loop_strdup(text, n);
 
     for (line = copy; line != NULL; line = end) {
 
@@ -83,12 +77,7 @@ settings_descriptor(settings_descriptor_t *d, const char *text, size_t n,
     }
 
     if (d->routes == NULL) {
-        d->routes = calloc(1, 1);
-
-        if (d->routes == NULL) {
-            (void) snprintf(why, SETTINGS_WHY_SIZE, "no memory");
-            goto failed;
-        }
+        d->routes = loop_alloc(1);
     }
 
     free(copy);
@@ -117,8 +106,8 @@ settings_descriptor_field(settings_descriptor_t *d, const char *name,
     int64_t                            number;
     const settings_descriptor_rule_t  *rule;
 
-    text = strdup(value);
-    n = text ? faas_control_decode(text) : -1;
+    text = loop_strdup(value, strlen(value));
+    n = faas_control_decode(text);
 
     if (n == -1) {
         (void) snprintf(why, SETTINGS_WHY_SIZE, "descriptor: bad value of "

@@ -43,10 +43,7 @@ settings_event_add(settings_list_t *list, settings_event_e kind,
         }
     }
 
-    if (settings_append(list, line, n) == -1) {
-        (void) snprintf(why, SETTINGS_WHY_SIZE, "no memory");
-        return -1;
-    }
+    settings_append(list, line, n);
 
     return 0;
 }

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "loop.h"
 #include "settings.h"
 
 
@@ -19,21 +20,13 @@ settings_next(const settings_list_t *list, const char *p)
 }
 
 
-int
+void
 settings_append(settings_list_t *list, const char *s, size_t n)
 {
-    char  *text;
+    list->text = loop_realloc(list->text, list->length + n + 1);
 
-    text = realloc(list->text, list->length + n + 1);
-    if (text == NULL) {
-        return -1;
-    }
+    memcpy(list->text + list->length, s, n);
+    list->text[list->length + n] = '\0';
 
-    memcpy(text + list->length, s, n);
-    text[list->length + n] = '\0';
-
-    list->text = text;
     list->length += n + 1;
-
-    return 0;
 }

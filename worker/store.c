@@ -29,6 +29,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "shortage.h"
 #include "store.h"
 
 
@@ -41,6 +42,7 @@
 #define STORE_OK         0
 #define STORE_ERROR     -1
 #define STORE_AGAIN     -2
+#define STORE_SHORT     -3
 
 
 static int store_begin(int dir, const char *name, uid_t owner, uid_t deployer,
@@ -61,6 +63,7 @@ static int store_place(int store, const char *temporary,
     store_object_t *object, char *why);
 static int store_is_whole(int fd, const store_object_t *object);
 static int store_is_name(const char *name);
+static int store_failed(char *why, const char *what);
 static int store_why(char *why, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
@@ -146,8 +149,7 @@ store_take(int store, int functions_dir, const char *name, uid_t owner,
     to = openat(store, temporary,
                 O_WRONLY|O_CREAT|O_EXCL|O_NOFOLLOW|O_CLOEXEC, 0600);
     if (to == -1) {
-        rc = store_why(why, "cannot make a copy in the store: %s",
-                       strerror(errno));
+        rc = store_failed(why, "cannot make a copy in the store");
         goto done;
     }
 
@@ -168,8 +170,7 @@ store_take(int store, int functions_dir, const char *name, uid_t owner,
        the directory keeps everybody else away */
 
     if (fchmod(to, 0444) == -1 || fsync(to) == -1) {
-        rc = store_why(why, "cannot write the copy in the store: %s",
-                       strerror(errno));
+        rc = store_failed(why, "cannot write the copy in the store");
         goto done;
     }
 
@@ -219,7 +220,7 @@ store_read(int functions_dir, const char *name, uid_t owner, uid_t deployer,
     p = malloc(*size + 1);
 
     if (p == NULL) {
-        rc = store_why(why, "no memory for %zu bytes", *size);
+        rc = store_failed(why, "cannot keep the file");
         goto failed;
     }
 
@@ -266,8 +267,7 @@ store_read_whole(int fd, char *p, size_t size, char *why)
         }
 
         if (n == -1) {
-            return store_why(why, "cannot read the file: %s",
-                             strerror(errno));
+            return store_failed(why, "cannot read the file");
         }
 
         if (n == 0) {
@@ -281,7 +281,7 @@ store_read_whole(int fd, char *p, size_t size, char *why)
 
 
 /* a file that may be trusted and is not being written, with what it was like
-   when that was so; a descriptor, or STORE_ERROR, STORE_AGAIN */
+   when that was so; a descriptor, or STORE_ERROR, STORE_AGAIN, STORE_SHORT */
 
 static int
 store_begin(int dir, const char *name, uid_t owner, uid_t deployer,
@@ -304,7 +304,7 @@ store_begin(int dir, const char *name, uid_t owner, uid_t deployer,
     }
 
     if (rc == STORE_OK && fstat(fd, st) == -1) {
-        rc = store_why(why, "fstat() failed: %s", strerror(errno));
+        rc = store_failed(why, "fstat() failed");
     }
 
     if (rc == STORE_OK) {
@@ -320,12 +320,12 @@ store_begin(int dir, const char *name, uid_t owner, uid_t deployer,
 }
 
 
-/* a descriptor, or STORE_ERROR, STORE_AGAIN */
+/* a descriptor, or STORE_ERROR, STORE_AGAIN, STORE_SHORT */
 
 static int
 store_open_source(int dir, const char *name, struct stat *st, char *why)
 {
-    int  fd;
+    int  fd, rc;
 
     if (name[0] == '\0' || strchr(name, '/') != NULL
         || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
@@ -354,9 +354,9 @@ store_open_source(int dir, const char *name, struct stat *st, char *why)
     }
 
     if (fstat(fd, st) == -1) {
-        (void) store_why(why, "fstat() failed: %s", strerror(errno));
+        rc = store_failed(why, "fstat() failed");
         (void) close(fd);
-        return STORE_ERROR;
+        return rc;
     }
 
     return fd;
@@ -368,7 +368,7 @@ failed:
         return STORE_AGAIN;
     }
 
-    return store_why(why, "cannot open the file: %s", strerror(errno));
+    return store_failed(why, "cannot open the file");
 }
 
 
@@ -489,7 +489,7 @@ store_copy(int from, int to, uint64_t size, char *sha256, char *why)
         }
 
         if (n == -1) {
-            rc = store_why(why, "cannot read the file: %s", strerror(errno));
+            rc = store_failed(why, "cannot read the file");
             goto done;
         }
 
@@ -504,8 +504,7 @@ store_copy(int from, int to, uint64_t size, char *sha256, char *why)
         }
 
         if (to != -1 && store_write(to, buf, (size_t) n) == -1) {
-            rc = store_why(why, "cannot write the copy in the store: %s",
-                           strerror(errno));
+            rc = store_failed(why, "cannot write the copy in the store");
             goto done;
         }
     }
@@ -531,7 +530,10 @@ done:
 
 digest:
 
-    rc = store_why(why, "sha256 failed");
+    /* it takes nothing but memory */
+
+    errno = ENOMEM;
+    rc = store_failed(why, "sha256 failed");
     goto done;
 }
 
@@ -607,7 +609,7 @@ static int
 store_place(int store, const char *temporary, store_object_t *object,
     char *why)
 {
-    int  fd;
+    int  fd, rc;
 
     fd = store_get(store, object->sha256);
 
@@ -630,14 +632,13 @@ store_place(int store, const char *temporary, store_object_t *object,
         || renameat(store, temporary, store, object->sha256) == -1
         || fsync(store) == -1)
     {
-        (void) store_why(why, "cannot place the copy in the store: %s",
-                         strerror(errno));
+        rc = store_failed(why, "cannot place the copy in the store");
 
         if (fd != -1) {
             (void) close(fd);
         }
 
-        return STORE_ERROR;
+        return rc;
     }
 
     object->fd = fd;
@@ -738,6 +739,20 @@ store_sweep(int store, int (*keep)(const char *sha256, void *data),
     (void) closedir(dir);
 
     return gone;
+}
+
+
+/* of a system call, by errno */
+
+static int
+store_failed(char *why, const char *what)
+{
+    int  error;
+
+    error = errno;
+    (void) store_why(why, "%s: %s", what, strerror(error));
+
+    return is_shortage(error) ? STORE_SHORT : STORE_ERROR;
 }
 
 

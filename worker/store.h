@@ -38,7 +38,9 @@ int store_open(int state_dir);
  * renamed into place (or the copy that is there already used).  0; -1 with a
  * line in why[STORE_WHY_SIZE]; -2, also with a line, when the file is being
  * written, changed while it was read, or is gone: no error yet, come back
- * when the next event says so, or with watch_again().
+ * when the next event says so, or with watch_again(); -3 with a line when the
+ * machine was short of something (shortage.h): an error until it is over,
+ * come back with watch_again().
  */
 int store_take(int store, int functions_dir, const char *name, uid_t owner,
     uid_t deployer, store_object_t *object, char *why);
@@ -46,7 +48,7 @@ int store_take(int store, int functions_dir, const char *name, uid_t owner,
 /*
  * Reads a file of the directory whole, under the rules of store_take(), but
  * nothing is stored and it may be empty.  0 with malloc()ed *data, the
- * caller's, zero-terminated behind *size bytes; -1 and -2 as above.
+ * caller's, zero-terminated behind *size bytes; -1, -2 and -3 as above.
  */
 int store_read(int functions_dir, const char *name, uid_t owner,
     uid_t deployer, size_t most, char **data, size_t *size, char *why);

@@ -51,8 +51,8 @@ static void template_tell(const template_t *template,
 static void template_limit_time(const template_t *template);
 static void template_unlimit_time(void);
 static void template_late(int signo);
-static void template_fail(const template_t *template, const char *format, ...)
-    __attribute__((format(printf, 2, 3), noreturn));
+static void template_fail(const template_t *template, int error,
+    const char *format, ...) __attribute__((format(printf, 3, 4), noreturn));
 static void template_serve(template_t *template,
     const faas_descriptor_t *descriptor);
 static void template_fork(template_t *template,
@@ -125,7 +125,7 @@ template_prepare(template_t *template)
     /* shared by all instances, which must not wait for its reader */
 
     if (fcntl(FD_REPORT, F_SETFL, O_NONBLOCK) == -1) {
-        template_fail(template, "fcntl() failed (%d: %s)", errno,
+        template_fail(template, errno, "fcntl() failed (%d: %s)", errno,
                       strerror(errno));
     }
 
@@ -134,12 +134,12 @@ template_prepare(template_t *template)
     }
 
     if (family_hide(template->family) != FAAS_OK) {
-        template_fail(template, "madvise() failed (%d: %s)", errno,
+        template_fail(template, errno, "madvise() failed (%d: %s)", errno,
                       strerror(errno));
     }
 
     if (template_signals() != FAAS_OK) {
-        template_fail(template, "sigaction() failed (%d: %s)", errno,
+        template_fail(template, errno, "sigaction() failed (%d: %s)", errno,
                       strerror(errno));
     }
 
@@ -194,13 +194,13 @@ template_migrate(const template_t *template)
     conf = sdk_conf(&n);
 
     if (conf == NULL) {
-        template_fail(template, "has migrations, but no backend services");
+        template_fail(template, 0, "has migrations, but no backend services");
     }
 
     if (migrate(FD_MIGRATIONS, conf, n, template->start->init_timeout_ms, why)
         != FAAS_OK)
     {
-        template_fail(template, "%s", why);
+        template_fail(template, 0, "%s", why);
     }
 
     (void) close(FD_MIGRATIONS);
@@ -210,6 +210,7 @@ template_migrate(const template_t *template)
 static void
 template_load(template_t *template, faas_descriptor_t *descriptor)
 {
+    int          lacks;
     void        *handle;
     char         path[32], why[256];
     size_t       n, space;
@@ -220,9 +221,12 @@ template_load(template_t *template, faas_descriptor_t *descriptor)
 
     /* user code runs from here on: constructors */
 
+    errno = 0;
     handle = dlopen(path, RTLD_NOW|RTLD_LOCAL);
 
     if (handle == NULL) {
+        lacks = errno == ENOMEM || errno == EMFILE || errno == ENFILE
+                ? errno : 0;
         error = dlerror();
         n = strlen(path);
 
@@ -232,7 +236,7 @@ template_load(template_t *template, faas_descriptor_t *descriptor)
             error += n + 2;
         }
 
-        template_fail(template, "cannot be loaded: %s", error);
+        template_fail(template, lacks, "cannot be loaded: %s", error);
     }
 
     (void) close(FD_CODE);
@@ -242,7 +246,7 @@ template_load(template_t *template, faas_descriptor_t *descriptor)
     if (descriptor_read(descriptor, symbol, space, why, sizeof(why))
         != FAAS_OK)
     {
-        template_fail(template, "%s", why);
+        template_fail(template, 0, "%s", why);
     }
 }
 
@@ -260,14 +264,15 @@ template_find(const template_t *template, void *handle, size_t *space)
     symbol = dlsym(handle, "faas_function");
 
     if (symbol == NULL) {
-        template_fail(template, "has no descriptor (FAAS_FUNCTION)");
+        template_fail(template, 0, "has no descriptor (FAAS_FUNCTION)");
     }
 
     if (dlinfo(handle, RTLD_DI_LINKMAP, &map) != 0
         || dladdr1(symbol, &info, (void **) &owner, RTLD_DL_LINKMAP) == 0
         || owner != map)
     {
-        template_fail(template, "has no descriptor (FAAS_FUNCTION) of its own");
+        template_fail(template, 0,
+                      "has no descriptor (FAAS_FUNCTION) of its own");
     }
 
     *space = 0;
@@ -291,7 +296,7 @@ template_init(const template_t *template, const faas_descriptor_t *descriptor)
         rc = descriptor->init();
 
         if (rc != 0) {
-            template_fail(template, "init() returned %d", rc);
+            template_fail(template, 0, "init() returned %d", rc);
         }
     }
 
@@ -299,7 +304,7 @@ template_init(const template_t *template, const faas_descriptor_t *descriptor)
         rc = descriptor->selftest();
 
         if (rc != 0) {
-            template_fail(template, "selftest() returned %d", rc);
+            template_fail(template, 0, "selftest() returned %d", rc);
         }
     }
 }
@@ -325,7 +330,8 @@ template_check_threads(const template_t *template)
 
     dir = opendir("/proc/self/task");
     if (dir == NULL) {
-        template_fail(template, "/proc/self/task cannot be read (%d: %s)",
+        template_fail(template, errno,
+                      "/proc/self/task cannot be read (%d: %s)",
                       errno, strerror(errno));
     }
 
@@ -357,7 +363,7 @@ template_check_threads(const template_t *template)
     (void) closedir(dir);
 
     if (threads > 1) {
-        template_fail(template, "init() left %u threads running (\"%s\"): a "
+        template_fail(template, 0, "init() left %u threads running (\"%s\"): a "
                       "fork has none of them; start threads in after_fork()",
                       threads - 1, name);
     }
@@ -373,7 +379,7 @@ template_tell(const template_t *template, const faas_descriptor_t *descriptor)
 
     text = descriptor_text(descriptor, &n);
     if (text == NULL) {
-        template_fail(template, "out of memory");
+        template_fail(template, ENOMEM, "out of memory");
     }
 
     memset(&message, 0, sizeof(message_t));
@@ -383,8 +389,8 @@ template_tell(const template_t *template, const faas_descriptor_t *descriptor)
     if (message_send(FD_CHANNEL, &message, text, n, NULL, 0) != FAAS_OK) {
 
         if (errno == EMSGSIZE) {
-            template_fail(template, "its descriptor's texts are too long: %zu "
-                          "bytes", n);
+            template_fail(template, 0,
+                          "its descriptor's texts are too long: %zu bytes", n);
         }
 
         _exit(1);
@@ -423,7 +429,7 @@ template_limit_time(const template_t *template)
     if (timer_create(CLOCK_MONOTONIC, &event, &template_timer) == -1
         || timer_settime(template_timer, 0, &time, NULL) == -1)
     {
-        template_fail(template, "timer_create() failed (%d: %s)", errno,
+        template_fail(template, errno, "timer_create() failed (%d: %s)", errno,
                       strerror(errno));
     }
 }
@@ -451,8 +457,10 @@ template_late(int signo)
 }
 
 
+/* error: an errno for which the supervisor may try again, or 0 */
+
 static void
-template_fail(const template_t *template, const char *format, ...)
+template_fail(const template_t *template, int error, const char *format, ...)
 {
     int        n, i;
     char       text[1024];
@@ -480,6 +488,7 @@ template_fail(const template_t *template, const char *format, ...)
     memset(&message, 0, sizeof(message_t));
     message.type = MESSAGE_FAILED;
     message.index = template->start->index;
+    message.status = error;
 
     (void) fflush(NULL);
     (void) message_send(FD_CHANNEL, &message, text, (size_t) n, NULL, 0);

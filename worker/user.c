@@ -1,4 +1,5 @@
 
+#include <errno.h>
 #include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -7,6 +8,7 @@
 
 #include "function.h"
 #include "log.h"
+#include "shortage.h"
 #include "user.h"
 
 
@@ -75,7 +77,14 @@ user_find(const char *name, const gid_t *first, user_t *user, char *why)
 
     memset(user, 0, sizeof(user_t));
 
+    errno = 0;
     pw = getpwnam(name);
+
+    if (pw == NULL && is_shortage(errno)) {
+        (void) snprintf(why, SETTINGS_WHY_SIZE, "user \"%.64s\" could not be "
+                        "looked up: %s", name, strerror(errno));
+        return -1;
+    }
 
     if (pw == NULL) {
         (void) snprintf(why, SETTINGS_WHY_SIZE, "no such user \"%.64s\"",

@@ -120,8 +120,9 @@ void version_again(function_t *f, version_t *v);
 /* from version_migrate.c */
 
 /* version_renew(), if migrations are there that neither current nor loading
-   version of f was started with, and with which it was not refused */
-void version_migrate(function_t *f);
+   version of f was started with, and with which it was not refused; FAAS_AGAIN
+   when a shortage kept it from looking */
+int version_migrate(function_t *f);
 
 /* gathers what v is started with, unless that was done; FAAS_OK, FAAS_AGAIN,
    FAAS_ERROR, the last two with a line in why[SETTINGS_WHY_SIZE] */

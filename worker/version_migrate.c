@@ -17,7 +17,7 @@
 static int version_migrate_known(function_t *f, const char *sha256);
 
 
-void
+int
 version_migrate(function_t *f)
 {
     int           rc;
@@ -34,7 +34,7 @@ version_migrate(function_t *f)
     }
 
     if (v == NULL && f->current == NULL) {
-        return;
+        return FAAS_OK;
     }
 
     rc = migrations_gather(&m, deploy_directory(), f->name, geteuid(),
@@ -42,13 +42,13 @@ version_migrate(function_t *f)
 
     if (rc != 0) {
 
-        /* the end of writing will be told of */
-
-        if (rc == -1) {
-            function_error(f, LOG_ERROR, "%s", why);
+        if (rc == -2) {
+            return FAAS_OK;    /* the end of writing will be told of */
         }
 
-        return;
+        function_error_again(f, "%s", why);
+
+        return rc == -3 ? FAAS_AGAIN : FAAS_ERROR;
     }
 
     if (m.sha256[0] != '\0' && !version_migrate_known(f, m.sha256)) {
@@ -58,6 +58,8 @@ version_migrate(function_t *f)
     }
 
     migrations_close(&m);
+
+    return FAAS_OK;
 }
 
 
@@ -110,7 +112,7 @@ version_migrate_gather(version_t *v, char *why)
                            geteuid(), deploy_deployer(), why);
 
     if (rc != 0) {
-        return rc == -2 ? FAAS_AGAIN : FAAS_ERROR;
+        return rc == -1 ? FAAS_ERROR : FAAS_AGAIN;
     }
 
     v->gathered = 1;

@@ -105,6 +105,7 @@ struct watch_s {
 
     uint64_t                  due_ms;     /* a look because of events */
     uint64_t                  full_ms;    /* the next one in any case */
+    int                       error;      /* of the last one, 0: none */
 };
 
 
@@ -252,6 +253,13 @@ int
 watch_fd(watch_t *w)
 {
     return w->inotify;
+}
+
+
+int
+watch_error(watch_t *w)
+{
+    return w->error;
 }
 
 
@@ -466,6 +474,8 @@ watch_look(watch_t *w, uint64_t now_ms)
         rc = watch_read(w);
     }
 
+    w->error = rc == -1 ? errno : 0;
+
     if (rc == -1 || w->dir == -1 || w->wd == -1) {
         w->full_ms = now_ms + WATCH_POLL_MS;
     }
@@ -513,7 +523,7 @@ watch_mark(watch_file_t *f, int rc, uint64_t now_ms)
 static int
 watch_open(watch_t *w)
 {
-    int          fd;
+    int          fd, error;
     char         self[32];
     struct stat  st;
 
@@ -529,7 +539,9 @@ watch_open(watch_t *w)
     }
 
     if (fstat(fd, &st) == -1) {
+        error = errno;
         (void) close(fd);
+        errno = error;
         return -1;
     }
 
@@ -596,7 +608,7 @@ watch_parent(watch_t *w)
 static int
 watch_read(watch_t *w)
 {
-    int             fd, rc;
+    int             fd, error;
     DIR            *dir;
     size_t          known;
     struct stat     st;
@@ -615,7 +627,7 @@ watch_read(watch_t *w)
         return -1;
     }
 
-    rc = 0;
+    error = 0;
     known = w->nfiles;
 
     for ( ;; ) {
@@ -624,7 +636,7 @@ watch_read(watch_t *w)
 
         if (entry == NULL) {
             if (errno != 0) {
-                rc = -1;
+                error = errno;
             }
 
             break;
@@ -636,14 +648,14 @@ watch_read(watch_t *w)
 
         if (fstatat(w->dir, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == -1) {
             if (errno != ENOENT) {
-                rc = -1;
+                error = errno;
             }
 
             continue;
         }
 
         if (watch_see(w, known, entry->d_name, &st) == -1) {
-            rc = -1;
+            error = ENOMEM;
         }
     }
 
@@ -653,7 +665,9 @@ watch_read(watch_t *w)
         qsort(w->file, w->nfiles, sizeof(watch_file_t *), watch_compare);
     }
 
-    return rc;
+    errno = error;
+
+    return error ? -1 : 0;
 }
 
 

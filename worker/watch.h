@@ -62,6 +62,10 @@ int watch_directory(watch_t *w);
    readable and when the time watch_next() gave has come */
 void watch_run(watch_t *w, uint64_t now_ms);
 
+/* why the last look did not go to its end, 0: it did; one that did not says
+   of no file that it is gone, and the next is soon */
+int watch_error(watch_t *w);
+
 /* when watch_run() is due without an event: absolute, in now_ms's clock */
 uint64_t watch_next(watch_t *w);
 

@@ -182,14 +182,14 @@ zygote_read_channel(zygote_t *zygote)
 static void
 zygote_start(zygote_t *zygote, message_in_t *in)
 {
-    pid_t        pid;
-    message_t    message;
-    const char  *text;
+    char       text[128];
+    pid_t      pid;
+    message_t  message;
 
     memset(&message, 0, sizeof(message_t));
     message.type = MESSAGE_STARTED;
     message.index = in->head.index;
-    text = "";
+    text[0] = '\0';
 
     pid = fork();
 
@@ -200,14 +200,15 @@ zygote_start(zygote_t *zygote, message_in_t *in)
     if (pid == -1) {
         message.type = MESSAGE_FAILED;
         message.status = errno;
-        text = "fork() of a function init failed";
+        (void) snprintf(text, sizeof(text), "fork() of a function init failed "
+                        "(%d: %s)", errno, strerror(errno));
 
     } else if (family_join(zygote->family, pid) != FAAS_OK) {
         (void) kill(pid, SIGKILL);
 
         message.type = MESSAGE_FAILED;
         message.status = EAGAIN;
-        text = "too many function inits";
+        (void) snprintf(text, sizeof(text), "too many function inits");
 
     } else {
         message.pid = pid;

@@ -1,4 +1,5 @@
 /* objects: base/loop.c base/log.c */
+/* libs: -Wl,--wrap=calloc -Wl,--wrap=realloc */
 
 /*
  * Descriptors, timers and jobs of the supervisor's loop.
@@ -10,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -31,6 +33,29 @@ static loop_event_t  two[2];
 static int           served;
 static loop_job_t    jobs[3];
 static int           ran[3];
+
+
+static int           denied;        /* allocations that fail from now */
+
+
+void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *p, size_t n);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_realloc(void *p, size_t n);
+
+
+void *
+__wrap_calloc(size_t n, size_t size)
+{
+    return denied > 0 && denied-- ? NULL : __real_calloc(n, size);
+}
+
+
+void *
+__wrap_realloc(void *p, size_t n)
+{
+    return denied > 0 && denied-- ? NULL : __real_realloc(p, n);
+}
 
 
 static int
@@ -206,6 +231,62 @@ test_jobs_run_once_a_turn(void **state)
 }
 
 
+static void
+test_moment_without_memory_is_waited_out(void **state)
+{
+    char      *p, *text;
+    uint64_t   began;
+
+    (void) state;
+
+    began = loop_clock_us();
+
+    denied = 3;
+    p = loop_alloc(8);
+    assert_int_equal(denied, 0);
+    assert_memory_equal(p, "\0\0\0\0\0\0\0", 8);
+
+    denied = 1;
+    p = loop_realloc(p, 1000);
+    assert_int_equal(denied, 0);
+    assert_memory_equal(p, "\0\0\0\0\0\0\0", 8);
+
+    denied = 1;
+    text = loop_strdup("ab", 1);
+    assert_int_equal(denied, 0);
+    assert_string_equal(text, "a");
+
+    /* it did wait */
+    assert_true(loop_clock_us() - began > 5000);
+
+    free(p);
+    free(text);
+}
+
+
+static void
+test_lasting_lack_of_memory_ends_the_process(void **state)
+{
+    int    status;
+    pid_t  pid;
+
+    (void) state;
+
+    pid = fork();
+    assert_int_not_equal(pid, -1);
+
+    if (pid == 0) {
+        denied = 1000;
+        (void) loop_alloc(8);
+        _exit(0);
+    }
+
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 1);
+}
+
+
 int
 main(void)
 {
@@ -213,7 +294,9 @@ main(void)
         cmocka_unit_test(test_timers_fire_once_and_in_order),
         cmocka_unit_test(
             test_removed_descriptor_is_not_served_in_the_same_turn),
-        cmocka_unit_test(test_jobs_run_once_a_turn)
+        cmocka_unit_test(test_jobs_run_once_a_turn),
+        cmocka_unit_test(test_moment_without_memory_is_waited_out),
+        cmocka_unit_test(test_lasting_lack_of_memory_ends_the_process)
     };
 
     return cmocka_run_group_tests(tests, setup, NULL);

@@ -1,5 +1,5 @@
 /* objects: worker/routes.c scoreboard/faas_routes.c */
-/* objects: scoreboard/faas_scoreboard.c */
+/* objects: scoreboard/faas_scoreboard.c base/loop.c base/log.c */
 /* libs: -lpcre2-8 */
 
 /*

@@ -1,6 +1,6 @@
 /* objects: worker/settings.c worker/settings_descriptor.c */
 /* objects: worker/settings_list.c worker/settings_event.c */
-/* objects: scoreboard/faas_control.c */
+/* objects: scoreboard/faas_control.c base/loop.c base/log.c */
 /* objects: scoreboard/faas_event.c scoreboard/faas_cron.c */
 
 /*
