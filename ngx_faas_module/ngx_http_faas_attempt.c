@@ -24,6 +24,9 @@
 
 static faas_outcome_e ngx_http_faas_attempt_lost(ngx_http_faas_ctx_t *ctx);
 static ngx_int_t ngx_http_faas_attempt_header(ngx_http_request_t *r);
+static ngx_uint_t ngx_http_faas_attempt_is_status(ngx_http_request_t *r);
+static ngx_int_t ngx_http_faas_attempt_input(ngx_event_pipe_t *p,
+    ngx_buf_t *buf);
 static ngx_uint_t ngx_http_faas_attempt_has_begun(ngx_http_faas_ctx_t *ctx);
 static ngx_uint_t ngx_http_faas_attempt_is_cancelled(ngx_http_request_t *r);
 
@@ -37,6 +40,11 @@ ngx_http_faas_attempt_watch(ngx_http_faas_ctx_t *ctx)
 
     ctx->process_header = u->process_header;
     u->process_header = ngx_http_faas_attempt_header;
+
+    if (u->pipe != NULL) {
+        ctx->input_filter = u->pipe->input_filter;
+        u->pipe->input_filter = ngx_http_faas_attempt_input;
+    }
 }
 
 
@@ -45,6 +53,7 @@ ngx_http_faas_attempt_watch(ngx_http_faas_ctx_t *ctx)
 static ngx_int_t
 ngx_http_faas_attempt_header(ngx_http_request_t *r)
 {
+    ngx_int_t             rc;
     ngx_http_faas_ctx_t  *ctx;
 
     ctx = r->upstream->peer.data;
@@ -60,7 +69,81 @@ ngx_http_faas_attempt_header(ngx_http_request_t *r)
         return NGX_HTTP_UPSTREAM_INVALID_HEADER;
     }
 
-    return ctx->process_header(r);
+    rc = ctx->process_header(r);
+
+    if (rc == NGX_OK && ctx->holding && !ngx_http_faas_attempt_is_status(r)) {
+
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "faas: function \"%V\" version %s slot %uD pid %P sent "
+                      "a status that ends no request: %ui", &ctx->name,
+                      ctx->version_id, ctx->slot, ctx->instance_pid,
+                      r->upstream->headers_in.status_n);
+
+        return NGX_HTTP_UPSTREAM_INVALID_HEADER;
+    }
+
+    return rc;
+}
+
+
+/*
+ * A client takes an interim status for the announcement of another answer: of
+ * what follows, the body would be the answer, and what the body says is the
+ * end of it, the beginning of the next request's.
+ */
+
+static ngx_uint_t
+ngx_http_faas_attempt_is_status(ngx_http_request_t *r)
+{
+    size_t                          i;
+    ngx_str_t                      *line;
+    ngx_http_upstream_headers_in_t *in;
+
+    in = &r->upstream->headers_in;
+    line = &in->status_line;
+
+    if (in->status_n < NGX_HTTP_OK || in->status_n > 599
+        || (line->len > 3 && line->data[3] != ' '))
+    {
+        return 0;
+    }
+
+    for (i = 0; i < line->len; i++) {
+
+        if (line->data[i] < ' ' || line->data[i] == 0x7f) {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+/*
+ * Where connections are kept, stock tells the pipe how much it wants to see
+ * next, and the pipe takes 0 for the end of the answer.  That is what it says
+ * when a body ended that is shorter than its Content-Length; so the client
+ * would be left waiting for the rest on a connection that is kept too.  With
+ * another number the error counts, and the client's connection is cut.
+ */
+
+static ngx_int_t
+ngx_http_faas_attempt_input(ngx_event_pipe_t *p, ngx_buf_t *buf)
+{
+    ngx_int_t             rc;
+    ngx_http_request_t   *r;
+    ngx_http_faas_ctx_t  *ctx;
+
+    r = p->input_ctx;
+    ctx = r->upstream->peer.data;
+
+    rc = ctx->input_filter(p, buf);
+
+    if (p->upstream_error && p->length == 0) {
+        p->length = 1;
+    }
+
+    return rc;
 }
 
 

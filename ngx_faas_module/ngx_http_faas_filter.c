@@ -60,7 +60,7 @@ ngx_http_faas_header_filter(ngx_http_request_t *r)
 
     flcf = ngx_http_get_module_loc_conf(r, ngx_http_faas_module);
 
-    if (flcf->invoke) {
+    if (flcf->pass == 1) {
         ngx_http_faas_filter_forged(r);
     }
 
@@ -79,8 +79,9 @@ ngx_http_faas_header_filter(ngx_http_request_t *r)
 
 
 /*
- * The events process and functions that call go by what we say: that something
- * did not run is not for a function to say, nor for a host that it asked.
+ * The events process, functions that call and clients that ask again go by
+ * what we say: that something did not run is not for a function to say, nor
+ * for a host that it asked.
  */
 
 static void

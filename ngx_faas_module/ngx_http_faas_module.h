@@ -247,8 +247,10 @@ struct ngx_http_faas_ctx_s {
     ngx_event_t               resume;          /* posted: go on, or refuse */
     ngx_connection_t         *placeholder;
     ngx_uint_t                attempts;        /* slots handed to it */
+
+    /* the upstream's own, behind ours */
     ngx_int_t               (*process_header)(ngx_http_request_t *r);
-                                               /* the upstream's own */
+    ngx_event_pipe_input_filter_pt  input_filter;
 };
 
 

@@ -108,7 +108,7 @@ response_clear(faas_request_t *r)
 int
 faas_status(faas_request_t *r, int status)
 {
-    if (r->response.sent || status < 100 || status > 599) {
+    if (r->response.sent || status < 200 || status > 599) {
         return FAAS_ERROR;
     }
 
@@ -480,8 +480,7 @@ response_has_body(faas_request_t *r)
 
     status = r->response.status;
 
-    return !r->response.head && status != 204 && status != 304
-           && (status == 0 || status >= 200);
+    return !r->response.head && status != 204 && status != 304;
 }
 
 
@@ -636,7 +635,7 @@ response_head(faas_request_t *r, int complete, uint64_t length, size_t *n)
      * say how much there is
      */
 
-    announce = complete && status >= 200 && status != 204 && status != 304
+    announce = complete && status != 204 && status != 304
                && !(response->head && response_has_header(r, "Content-Length"));
 
     for (i = 0; i < response->headers; i++) {
@@ -654,8 +653,8 @@ response_head(faas_request_t *r, int complete, uint64_t length, size_t *n)
         p = stpcpy(p, "\r\n");
     }
 
-    if ((length || !complete) && status >= 200 && status != 204
-        && status != 304 && !response_has_header(r, "Content-Type"))
+    if ((length || !complete) && status != 204 && status != 304
+        && !response_has_header(r, "Content-Type"))
     {
         p = stpcpy(p, "Content-Type: " RESPONSE_TYPE "\r\n");
     }

@@ -106,6 +106,7 @@ class Connection:
         every stream is done."""
 
         end = time.monotonic() + timeout
+        nap = 0.02 if until else timeout
         until = until or (lambda: all(s.is_done
                                       for s in self.streams.values()))
         while True:
@@ -118,7 +119,7 @@ class Connection:
                 for s in self.streams.values() if not s.is_done]
             able = select.select([self.socket],
                                  [self.socket] if self.output else [], [],
-                                 left)
+                                 min(left, nap))
             if able[1]:
                 sent = self.socket.send(self.output[:65536])
                 self.output = self.output[sent:]

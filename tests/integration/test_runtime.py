@@ -1124,7 +1124,7 @@ def test_status_and_reason(connection):
                            (503, "Service Unavailable")):
         answer = connection.request(query="do=status&status=%d" % status)
         assert answer["Status"] == "%d %s" % (status, reason)
-    for status in (0, 99, 600, -1):
+    for status in (0, 99, 100, 101, 103, 199, 600, -1):
         answer = connection.request(query="do=status&status=%d" % status)
         assert answer.body == b"refused"
 

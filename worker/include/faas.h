@@ -235,7 +235,7 @@ FAAS_EXPORT void *faas_alloc(faas_request_t *r, size_t n);
 
 /* -- the response ---------------------------------------------------------- */
 
-/* 100 to 599, before the first byte of the body is flushed; default 200, or
+/* 200 to 599, before the first byte of the body is flushed; default 200, or
    302 when a Location was set */
 FAAS_EXPORT int faas_status(faas_request_t *r, int status);
 
