@@ -9,7 +9,7 @@
 
 
 void
-backoff_death(backoff_t *b, uint64_t now_ms, uint64_t done)
+backoff_death(backoff_t *b, uint64_t now_ms, uint64_t born_ms, uint64_t done)
 {
     uint64_t  good, delay;
 
@@ -22,8 +22,12 @@ backoff_death(backoff_t *b, uint64_t now_ms, uint64_t done)
     } else if (good > 0) {
         b->row -= b->row > 0;
 
-    } else if (b->row < 32) {
-        b->row++;
+    } else if (b->row > 0 && born_ms < b->counted_ms) {
+        return;
+
+    } else {
+        b->row += b->row < 32;
+        b->counted_ms = now_ms;
     }
 
     if (b->row <= BACKOFF_FREE) {
@@ -46,6 +50,7 @@ backoff_reset(backoff_t *b)
 {
     b->row = 0;
     b->until_ms = 0;
+    b->counted_ms = 0;
 }
 
 

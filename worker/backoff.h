@@ -7,6 +7,11 @@
  * fails on one poisoned request in ten is not held back, and one that
  * crashes in its constructor, in after_fork, or at every request, is: the
  * first two deaths are free, then 100 ms, doubled each time, up to 30 s.
+ *
+ * Of instances that were there at the same time one death counts: what was
+ * forked before the last death that counted was no try to do better.  So the
+ * row is as long for a function of which eight are started at once as for one
+ * of which one is.
  */
 
 
@@ -27,12 +32,15 @@
 typedef struct {
     uint32_t                  row;           /* deaths that count */
     uint64_t                  done;          /* finished well, at the last */
+    uint64_t                  counted_ms;    /* when one counted */
     uint64_t                  until_ms;      /* 0: not held back */
 } backoff_t;
 
 
-/* a death; done: requests of the function that ended well, ever */
-void backoff_death(backoff_t *b, uint64_t now_ms, uint64_t done);
+/* a death of what was forked at born_ms; done: requests of the function that
+   ended well, ever */
+void backoff_death(backoff_t *b, uint64_t now_ms, uint64_t born_ms,
+    uint64_t done);
 
 /* forgets what was: a new version, or an operator's wish */
 void backoff_reset(backoff_t *b);

@@ -202,6 +202,7 @@ void
 instance_end_reaped(slot_t *s, int status)
 {
     int          expected, unready;
+    uint64_t     born_ms;
     version_t   *v;
     function_t  *f;
 
@@ -210,6 +211,8 @@ instance_end_reaped(slot_t *s, int status)
     unready = faas_slot_state(atomic_load(&s->sh->word))
               == FAAS_SLOT_STARTING;
     expected = instance_end_expected(s, status);
+    born_ms = s->forked_us ? s->forked_us / 1000
+                           : atomic_load(&s->sh->started_ms);
 
     if (!expected || instance_end_is_news(s, status)) {
         instance_end_tell(s, status);
@@ -226,7 +229,7 @@ instance_end_reaped(slot_t *s, int status)
         atomic_fetch_add(&f->sh->deaths, 1);
     }
 
-    pool_died(f);
+    pool_died(f, born_ms);
 
     if (unready) {
         version_unready(v);

@@ -260,7 +260,7 @@ lineage_restart(version_t *v, uint32_t delay_ms)
         break;
 
     case FAAS_VERSION_READY:
-        pool_died(v->function);
+        pool_died(v->function, 0);
         break;
 
     default:
@@ -377,7 +377,7 @@ lineage_template_gone(version_t *v, const char *how)
         lineage_close_template(v);
         v->lineage = LINEAGE_BARREN;
         v->forks = 0;
-        pool_died(f);
+        pool_died(f, 0);
         instance_end_unforked(v);
         version_idle(v);
         return;

@@ -522,21 +522,27 @@ pool_requests(const faas_limits_t *l)
 
 
 void
-pool_died(function_t *f)
+pool_died(function_t *f, uint64_t born_ms)
 {
-    uint64_t  now;
+    uint64_t  now, until;
 
     now = loop_clock_us() / 1000;
-    backoff_death(&f->backoff, now, pool_done(f));
+    until = f->backoff.until_ms;
+
+    backoff_death(&f->backoff, now, born_ms ? born_ms : now, pool_done(f));
     atomic_store(&f->sh->backoff_row, f->backoff.row);
 
     if (backoff_holds(&f->backoff, now)) {
         atomic_store(&f->sh->backoff_until_ms, f->backoff.until_ms);
         atomic_store(&f->sh->backoff, 1);
 
-        log_line(LOG_WARN, 0, "function \"%s\" is held back for %u ms: it "
-                 "died %u times with nothing done", f->name,
-                 (unsigned) (f->backoff.until_ms - now), f->backoff.row);
+        if (f->backoff.until_ms != until) {
+            log_line(LOG_WARN, 0, "function \"%s\" is held back for %u ms: "
+                     "it died %u times with nothing done", f->name,
+                     (unsigned) (f->backoff.until_ms - now), f->backoff.row);
+        }
+
+        /* who waits is answered when the last instance is gone: this one? */
 
         function_wake(f);
     }

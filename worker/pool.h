@@ -32,8 +32,9 @@ void pool_adopt_backoff(function_t *f);
 int pool_retire_slot(slot_t *s, uint64_t word);
 int pool_retire_for(slot_t *s, uint64_t word, faas_cause_e cause);
 
-/* a template or instance died, of itself: backs off when nothing works */
-void pool_died(function_t *f);
+/* a template, or an instance that was forked at born_ms (0: it never was),
+   died of itself: backs off when nothing works */
+void pool_died(function_t *f, uint64_t born_ms);
 
 /* what a slot that is not FREE was when the last supervisor died */
 void pool_adopt(slot_t *s);

@@ -41,6 +41,7 @@ void
 report_fork_failed(version_t *v, uint32_t slot, uint64_t generation, int error)
 {
     slot_t      *s;
+    uint64_t     born_ms;
     function_t  *f;
 
     s = slot_of(v, slot, generation);
@@ -50,6 +51,7 @@ report_fork_failed(version_t *v, uint32_t slot, uint64_t generation, int error)
     }
 
     f = v->function;
+    born_ms = s->forked_us / 1000;
 
     function_error(f, LOG_ERROR, "version %s slot %u: fork failed: %s",
                    v->sh->id, slot, strerror(error));
@@ -57,7 +59,7 @@ report_fork_failed(version_t *v, uint32_t slot, uint64_t generation, int error)
     faas_tally_add(&f->sh->tally, FAAS_DEATH_START, 0, slot, v->sh->id,
                    (uint64_t) time(NULL));
     instance_end_free(s);
-    pool_died(f);
+    pool_died(f, born_ms);
 }
 
 

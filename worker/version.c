@@ -255,7 +255,7 @@ version_failed(version_t *v, const char *why)
         faas_tally_add(&f->sh->tally, FAAS_DEATH_TEMPLATE, 0,
                        FAAS_INDEX_NONE, v->sh->id, (uint64_t) time(NULL));
         lineage_end(v);
-        pool_died(f);
+        pool_died(f, 0);
         return;
 
     default:
