@@ -29,6 +29,8 @@ static ngx_int_t ngx_http_faas_attempt_input(ngx_event_pipe_t *p,
     ngx_buf_t *buf);
 static ngx_uint_t ngx_http_faas_attempt_has_begun(ngx_http_faas_ctx_t *ctx);
 static ngx_uint_t ngx_http_faas_attempt_is_cancelled(ngx_http_request_t *r);
+static ngx_uint_t ngx_http_faas_attempt_is_garbled(ngx_http_faas_ctx_t *ctx,
+    ngx_connection_t *c);
 
 
 void
@@ -298,6 +300,7 @@ ngx_http_faas_attempt_outcome(ngx_http_faas_ctx_t *ctx, ngx_connection_t *c,
         }
 
         if (c == NULL || c->read->eof || c->read->error
+            || u->headers_in.status_n == 0
             || (u->pipe && (u->pipe->upstream_error || u->pipe->upstream_eof)))
         {
             return ngx_http_faas_attempt_lost(ctx);
@@ -325,9 +328,9 @@ ngx_http_faas_attempt_lost(ngx_http_faas_ctx_t *ctx)
 
 
 /*
- * The client went away before it had the answer.  One that closes when it has
- * all that Content-Length announced is served, even if END_REQUEST was still
- * to come.
+ * The client went away before it had the answer, or what it sent of a streamed
+ * body could not be taken.  One that closes when it has all that
+ * Content-Length announced is served, even if END_REQUEST was still to come.
  */
 
 static ngx_uint_t
@@ -336,7 +339,8 @@ ngx_http_faas_attempt_is_cancelled(ngx_http_request_t *r)
     off_t  length;
 
     if (r->upstream->headers_in.status_n == 0) {
-        return 1;
+        return r->connection->error || r->connection->timedout
+               || r->request_body_no_buffering;
     }
 
     if (!r->connection->error) {
@@ -351,7 +355,8 @@ ngx_http_faas_attempt_is_cancelled(ngx_http_request_t *r)
 
 
 const char *
-ngx_http_faas_attempt_cause(ngx_http_faas_ctx_t *ctx, faas_outcome_e outcome)
+ngx_http_faas_attempt_cause(ngx_http_faas_ctx_t *ctx, faas_outcome_e outcome,
+    ngx_connection_t *c, ngx_uint_t failed)
 {
     switch (outcome) {
 
@@ -363,9 +368,38 @@ ngx_http_faas_attempt_cause(ngx_http_faas_ctx_t *ctx, faas_outcome_e outcome)
         return "instance was over its memory";
 
     case FAAS_OUTCOME_CRASH:
-        return "instance was lost";
+        break;
 
     default:
         return NULL;
     }
+
+    if (ctx->request->upstream->headers_in.status_n == 0) {
+
+        if (!failed) {
+
+            /* neither the instance nor the client: we had no memory */
+
+            ctx->error = "proxy_internal_error";
+            return "out of resources";
+        }
+
+        if (ngx_http_faas_attempt_is_garbled(ctx, c)) {
+            ctx->error = "http_protocol_error";
+            return "instance sent no valid answer";
+        }
+    }
+
+    return "instance was lost";
+}
+
+
+/* stock gave the attempt up over a connection with which nothing is wrong */
+
+static ngx_uint_t
+ngx_http_faas_attempt_is_garbled(ngx_http_faas_ctx_t *ctx,
+    ngx_connection_t *c)
+{
+    return c != NULL && ctx->request->upstream->request_sent
+           && !c->read->eof && !c->read->error && !c->write->error;
 }

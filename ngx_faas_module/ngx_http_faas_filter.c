@@ -22,6 +22,10 @@ static ngx_int_t ngx_http_faas_filter_retry_after(ngx_http_request_t *r,
     ngx_http_faas_ctx_t *ctx);
 static ngx_int_t ngx_http_faas_filter_allow(ngx_http_request_t *r,
     ngx_http_faas_ctx_t *ctx);
+static ngx_int_t ngx_http_faas_filter_body(ngx_http_request_t *r,
+    ngx_http_faas_ctx_t *ctx);
+static ngx_http_faas_ctx_t *ngx_http_faas_filter_too_large(
+    ngx_http_request_t *r, ngx_http_faas_ctx_t *ctx);
 static const char *ngx_http_faas_filter_error(ngx_http_faas_ctx_t *ctx);
 static ngx_int_t ngx_http_faas_filter_add(ngx_http_request_t *r,
     const char *key, u_char *value, size_t len);
@@ -69,7 +73,8 @@ ngx_http_faas_header_filter(ngx_http_request_t *r)
     if (ctx != NULL
         && (ngx_http_faas_filter_proxy_status(r, ctx) != NGX_OK
             || ngx_http_faas_filter_retry_after(r, ctx) != NGX_OK
-            || ngx_http_faas_filter_allow(r, ctx) != NGX_OK))
+            || ngx_http_faas_filter_allow(r, ctx) != NGX_OK
+            || ngx_http_faas_filter_body(r, ctx) != NGX_OK))
     {
         return NGX_ERROR;
     }
@@ -131,7 +136,19 @@ ngx_http_faas_filter_ours(ngx_http_request_t *r)
         return NULL;
     }
 
+    /* an upstream that has sent a status line has made this answer */
+
+    if (r->upstream != NULL && r->upstream->headers_in.status_n != 0) {
+        return NULL;
+    }
+
     ctx = ngx_http_faas_ctx(r);
+
+    if (r->headers_out.status == NGX_HTTP_REQUEST_ENTITY_TOO_LARGE
+        && (ctx == NULL || !ctx->decided))
+    {
+        return ngx_http_faas_filter_too_large(r, ctx);
+    }
 
     if (ctx == NULL
         || !ctx->decided
@@ -140,11 +157,38 @@ ngx_http_faas_filter_ours(ngx_http_request_t *r)
         return NULL;
     }
 
-    /* an upstream that has sent a status line has made this answer */
+    return ctx;
+}
 
-    if (r->upstream != NULL && r->upstream->headers_in.status_n != 0) {
+
+/*
+ * nginx itself finds a body to be over client_max_body_size, by its announced
+ * length before we see the request at all.  No function was asked, so there is
+ * no outcome; the cause is told like any other.
+ */
+
+static ngx_http_faas_ctx_t *
+ngx_http_faas_filter_too_large(ngx_http_request_t *r,
+    ngx_http_faas_ctx_t *ctx)
+{
+    ngx_http_faas_loc_conf_t  *flcf;
+
+    flcf = ngx_http_get_module_loc_conf(r, ngx_http_faas_module);
+
+    if (!flcf->pass) {
         return NULL;
     }
+
+    if (ctx == NULL) {
+        ctx = ngx_http_faas_ctx_create(r);
+
+        if (ctx == NULL) {
+            return NULL;
+        }
+    }
+
+    ctx->error = "http_request_error";
+    ctx->cause = "body is over the limit";
 
     return ctx;
 }
@@ -153,17 +197,8 @@ ngx_http_faas_filter_ours(ngx_http_request_t *r)
 static const char *
 ngx_http_faas_filter_error(ngx_http_faas_ctx_t *ctx)
 {
-    if (ctx->denied) {
-        return "http_request_denied";
-    }
-
-    /* a wrong method: nothing was wrong with the destination */
-
-    if (ctx->allow) {
-        return "http_request_error";
-    }
-
-    return ngx_http_faas_filter_errors[ctx->outcome];
+    return ctx->error ? ctx->error
+                      : ngx_http_faas_filter_errors[ctx->outcome];
 }
 
 
@@ -260,6 +295,21 @@ ngx_http_faas_filter_allow(ngx_http_request_t *r, ngx_http_faas_ctx_t *ctx)
 }
 
 
+/* ours, if it is not an error_page's; by Accept, which caches have to know */
+
+static ngx_int_t
+ngx_http_faas_filter_body(ngx_http_request_t *r, ngx_http_faas_ctx_t *ctx)
+{
+    static u_char  accept[] = "Accept";
+
+    if (ngx_http_faas_answer_make(r, ctx) != NGX_OK) {
+        return NGX_OK;
+    }
+
+    return ngx_http_faas_filter_add(r, "Vary", accept, sizeof(accept) - 1);
+}
+
+
 static ngx_int_t
 ngx_http_faas_filter_add(ngx_http_request_t *r, const char *key,
     u_char *value, size_t len)
@@ -292,5 +342,5 @@ ngx_http_faas_filter_init(ngx_conf_t *cf)
     ngx_http_next_header_filter = ngx_http_top_header_filter;
     ngx_http_top_header_filter = ngx_http_faas_header_filter;
 
-    return NGX_OK;
+    return ngx_http_faas_answer_init(cf);
 }

@@ -28,6 +28,8 @@
  *   ngx_http_faas_id.c          $faas_request_id
  *   ngx_http_faas_accel.c       whose X-Accel-Redirect is let through
  *   ngx_http_faas_filter.c      platform headers on our own answers
+ *   ngx_http_faas_answer.c      their bodies
+ *   ngx_http_faas_accept.c      the Accept header
  *   ngx_http_faas_status.c      faas_status
  *
  * Calls go down this list, never up, but for the callback that
@@ -205,8 +207,6 @@ struct ngx_http_faas_ctx_s {
     /* what came of it: read by variables, filter, log */
     faas_outcome_e            outcome;
     unsigned                  decided:1;       /* outcome is final */
-    unsigned                  refused:1;       /* the answer is ours */
-    unsigned                  denied:1;        /* faas_invoke: a wrong token */
     unsigned                  maybe_started:1; /* $faas_started */
     unsigned                  waiting:1;       /* in the FIFO */
     unsigned                  admitted:1;      /* counted in the cell */
@@ -226,6 +226,10 @@ struct ngx_http_faas_ctx_s {
     uint32_t                  retry_after;     /* seconds, 0: no header */
     const char               *cause;           /* for Proxy-Status details,
                                                   static, or NULL */
+    const char               *error;           /* its error type, static;
+                                                  NULL: as the outcome says */
+    ngx_str_t                 answer;          /* our body, until it is sent;
+                                                  len 0: there is none */
     ngx_int_t                 status;          /* of a refusal that waits to
                                                   be carried out, or 0 */
     uint32_t                  slot;            /* last one, INDEX_NONE */
@@ -395,6 +399,9 @@ void ngx_http_faas_worker_exit(ngx_cycle_t *cycle);
 
 ngx_int_t ngx_http_faas_handler(ngx_http_request_t *r);    /* precontent */
 
+/* a new one, as the context of r; NULL: no memory */
+ngx_http_faas_ctx_t *ngx_http_faas_ctx_create(ngx_http_request_t *r);
+
 /* the context of the request's last pass, or NULL */
 ngx_http_faas_ctx_t *ngx_http_faas_ctx(ngx_http_request_t *r);
 
@@ -545,9 +552,9 @@ ngx_uint_t ngx_http_faas_attempt_may_retry(ngx_http_faas_ctx_t *ctx);
 faas_outcome_e ngx_http_faas_attempt_outcome(ngx_http_faas_ctx_t *ctx,
     ngx_connection_t *c, ngx_uint_t failed);
 
-/* why, for Proxy-Status; NULL: there is nothing to say */
+/* why, for Proxy-Status, and ctx->error; NULL: there is nothing to say */
 const char *ngx_http_faas_attempt_cause(ngx_http_faas_ctx_t *ctx,
-    faas_outcome_e outcome);
+    faas_outcome_e outcome, ngx_connection_t *c, ngx_uint_t failed);
 
 /* adds the attempt that ends to our cell's totals */
 void ngx_http_faas_attempt_count(ngx_http_faas_ctx_t *ctx);
@@ -649,6 +656,18 @@ ngx_int_t ngx_http_faas_id_find(ngx_conf_t *cf);
 /* ngx_http_faas_filter.c */
 
 ngx_int_t ngx_http_faas_filter_init(ngx_conf_t *cf);
+
+
+/* ngx_http_faas_answer.c */
+
+/*
+ * Of an answer that is ours, when its headers are sent: prepares the body that
+ * takes the place of nginx's page.  NGX_OK, also where that page does;
+ * NGX_DECLINED: another page is sent, of an error_page.
+ */
+ngx_int_t ngx_http_faas_answer_make(ngx_http_request_t *r,
+    ngx_http_faas_ctx_t *ctx);
+ngx_int_t ngx_http_faas_answer_init(ngx_conf_t *cf);
 
 
 /* ngx_http_faas_status.c */

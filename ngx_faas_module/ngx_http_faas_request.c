@@ -12,7 +12,6 @@
 #include "ngx_http_faas_module.h"
 
 
-static ngx_http_faas_ctx_t *ngx_http_faas_ctx_create(ngx_http_request_t *r);
 static void ngx_http_faas_ctx_cleanup(void *data);
 static ngx_uint_t ngx_http_faas_is_clone(ngx_http_request_t *r);
 static ngx_http_faas_ctx_t *ngx_http_faas_ctx_clone(ngx_http_request_t *r);
@@ -49,11 +48,9 @@ ngx_http_faas_handler(ngx_http_request_t *r)
     }
 
     if (flcf->invoke && ngx_http_faas_invoke_caller(r, ctx) != NGX_OK) {
-        ctx->refused = 1;
-        ctx->denied = 1;
-        ngx_http_faas_decide(ctx, FAAS_OUTCOME_NOT_FOUND,
-                             "the caller's token is not known");
-
+        ctx->error = "http_request_denied";
+        (void) ngx_http_faas_refuse(ctx, FAAS_OUTCOME_NOT_FOUND,
+                                    "the caller's token is not known");
         return NGX_HTTP_FORBIDDEN;
     }
 
@@ -86,7 +83,7 @@ ngx_http_faas_handler(ngx_http_request_t *r)
 }
 
 
-static ngx_http_faas_ctx_t *
+ngx_http_faas_ctx_t *
 ngx_http_faas_ctx_create(ngx_http_request_t *r)
 {
     ngx_pool_cleanup_t   *cln;
@@ -266,9 +263,11 @@ ngx_http_faas_route(ngx_http_request_t *r, ngx_http_faas_loc_conf_t *flcf,
     }
 
     if (rc == NGX_ABORT) {
-        ngx_http_faas_decide(ctx, FAAS_OUTCOME_NOT_FOUND,
-                             "method is not allowed");
-        ctx->refused = 1;
+        /* nothing is wrong with the destination */
+
+        ctx->error = "http_request_error";
+        (void) ngx_http_faas_refuse(ctx, FAAS_OUTCOME_NOT_FOUND,
+                                    "method is not allowed");
         return NGX_HTTP_NOT_ALLOWED;
     }
 
@@ -368,12 +367,12 @@ ngx_int_t
 ngx_http_faas_refuse(ngx_http_faas_ctx_t *ctx, faas_outcome_e outcome,
     const char *cause)
 {
+    ngx_uint_t                  level;
     ngx_http_request_t         *r;
     ngx_http_faas_main_conf_t  *fmcf;
 
     r = ctx->request;
-
-    ctx->refused = 1;
+    level = NGX_LOG_WARN;
 
     ngx_http_faas_decide(ctx, outcome, cause);
 
@@ -381,9 +380,11 @@ ngx_http_faas_refuse(ngx_http_faas_ctx_t *ctx, faas_outcome_e outcome,
 
     case FAAS_OUTCOME_NOT_FOUND:
         ctx->status = NGX_HTTP_NOT_FOUND;
-        return ctx->status;
+        level = NGX_LOG_INFO;
+        break;
 
     case FAAS_OUTCOME_INIT_ERROR:
+    case FAAS_OUTCOME_CRASH:
         ctx->status = NGX_HTTP_BAD_GATEWAY;
         break;
 
@@ -399,9 +400,15 @@ ngx_http_faas_refuse(ngx_http_faas_ctx_t *ctx, faas_outcome_e outcome,
         break;
     }
 
-    ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
-                  "faas: function \"%V\" refused a request: %s",
-                  &ctx->name, cause);
+    if (ctx->name.len) {
+        ngx_log_error(level, r->connection->log, 0,
+                      "faas: function \"%V\" refused a request: %s",
+                      &ctx->name, cause);
+
+    } else {
+        ngx_log_error(level, r->connection->log, 0,
+                      "faas: a request was refused: %s", cause);
+    }
 
     return ctx->status;
 }

@@ -29,6 +29,7 @@ static ngx_int_t ngx_http_faas_scheduler_get(ngx_peer_connection_t *pc,
 static ngx_int_t ngx_http_faas_scheduler_connect(ngx_peer_connection_t *pc,
     ngx_http_faas_ctx_t *ctx);
 static ngx_msec_t ngx_http_faas_scheduler_budget_ms(ngx_http_faas_ctx_t *ctx);
+static void ngx_http_faas_scheduler_short(ngx_http_faas_ctx_t *ctx);
 static ngx_int_t ngx_http_faas_scheduler_wait(ngx_peer_connection_t *pc,
     ngx_http_faas_ctx_t *ctx);
 static ngx_int_t ngx_http_faas_scheduler_placeholder(ngx_peer_connection_t *pc,
@@ -151,8 +152,12 @@ ngx_http_faas_scheduler_get(ngx_peer_connection_t *pc, void *data)
             return NGX_DONE;
         }
 
+        if (rc == NGX_DECLINED) {
+            return NGX_DECLINED;
+        }
+
         if (rc == NGX_ERROR) {
-            return NGX_ERROR;
+            ngx_http_faas_scheduler_short(ctx);
         }
     }
 
@@ -163,7 +168,8 @@ ngx_http_faas_scheduler_get(ngx_peer_connection_t *pc, void *data)
 /*
  * Connects to the slot that ctx holds, by the connection kept or a new one,
  * and begins the execution budget.  NGX_OK; NGX_BUSY when the slot was lost
- * meanwhile (ctx does not hold it any more); NGX_ERROR (it does).
+ * meanwhile (ctx does not hold it any more); NGX_DECLINED when nobody listens
+ * there; NGX_ERROR when we lack descriptors or memory.
  *
  * A new connection must not reach the slot's next instance.  When an instance
  * has ended, the supervisor 1. makes the word FREE, 2. closes what is in the
@@ -204,7 +210,7 @@ ngx_http_faas_scheduler_connect(ngx_peer_connection_t *pc,
 
         if (rc != NGX_OK) {
             /* a unix socket connects at once or not at all */
-            return NGX_ERROR;
+            return rc == NGX_ERROR ? NGX_ERROR : NGX_DECLINED;
         }
 
         c = pc->connection;
@@ -256,6 +262,20 @@ ngx_http_faas_scheduler_budget_ms(ngx_http_faas_ctx_t *ctx)
 }
 
 
+/* no descriptor or no memory for a connection, which waiting would not change:
+   the slot that ctx holds is for somebody else */
+
+static void
+ngx_http_faas_scheduler_short(ngx_http_faas_ctx_t *ctx)
+{
+    ngx_http_faas_attempt_count(ctx);
+    ngx_http_faas_queue_release(ctx);
+
+    (void) ngx_http_faas_refuse(ctx, FAAS_OUTCOME_SHED,
+                                "no connection to an instance can be made");
+}
+
+
 /* joins the FIFO, or is to be refused: either way goes on in an event */
 
 static ngx_int_t
@@ -263,6 +283,8 @@ ngx_http_faas_scheduler_wait(ngx_peer_connection_t *pc,
     ngx_http_faas_ctx_t *ctx)
 {
     if (ngx_http_faas_scheduler_placeholder(pc, ctx) != NGX_OK) {
+        (void) ngx_http_faas_refuse(ctx, FAAS_OUTCOME_SHED,
+                                    "no memory to wait");
         return NGX_ERROR;
     }
 
@@ -275,7 +297,8 @@ ngx_http_faas_scheduler_wait(ngx_peer_connection_t *pc,
     }
 
     if (ngx_http_faas_queue_join(ctx) != NGX_OK) {
-        return NGX_ERROR;
+        (void) ngx_http_faas_refuse(ctx, FAAS_OUTCOME_SHED,
+                                    "no memory to wait");
     }
 
     return NGX_AGAIN;
@@ -461,10 +484,17 @@ ngx_http_faas_scheduler_go(ngx_http_faas_ctx_t *ctx)
         return;
     }
 
+    if (rc == NGX_ERROR) {
+        ngx_http_faas_scheduler_short(ctx);
+        u->peer.connection = placeholder;
+        ngx_http_faas_scheduler_refused(ctx);
+        return;
+    }
+
     if (rc != NGX_OK) {
 
-        /* no descriptor, no memory, or a socket that is not there: stock
-           finds that out on the placeholder, as a connect that failed */
+        /* a socket that is not there: stock finds that out on the
+           placeholder, as a connect that failed */
 
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                       "faas: no connection to slot %uD of function \"%V\"",
@@ -772,7 +802,8 @@ ngx_http_faas_scheduler_free(ngx_peer_connection_t *pc, void *data,
     }
 
     ngx_http_faas_decide(ctx, outcome,
-                         ngx_http_faas_attempt_cause(ctx, outcome));
+                         ngx_http_faas_attempt_cause(ctx, outcome, c,
+                                                     failed));
 
     ngx_http_faas_queue_depart(ctx);
 }

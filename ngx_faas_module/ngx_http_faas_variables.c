@@ -41,6 +41,8 @@ typedef enum {
 
 static ngx_int_t ngx_http_faas_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_faas_variable_unseen(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_faas_variable_text(ngx_http_variable_value_t *v,
     u_char *data, size_t len);
 static ngx_int_t ngx_http_faas_variable_name(ngx_http_variable_value_t *v,
@@ -163,8 +165,7 @@ ngx_http_faas_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
     ctx = ngx_http_faas_ctx(r);
 
     if (ctx == NULL) {
-        v->not_found = 1;
-        return NGX_OK;
+        return ngx_http_faas_variable_unseen(r, v, data);
     }
 
     switch ((ngx_http_faas_variable_e) data) {
@@ -278,6 +279,26 @@ ngx_http_faas_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
         }
 
         break;
+    }
+
+    v->not_found = 1;
+
+    return NGX_OK;
+}
+
+
+/* what nginx answered before it came to faas_pass has run nothing */
+
+static ngx_int_t
+ngx_http_faas_variable_unseen(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    ngx_http_faas_loc_conf_t  *flcf;
+
+    flcf = ngx_http_get_module_loc_conf(r, ngx_http_faas_module);
+
+    if (flcf->pass && data == NGX_HTTP_FAAS_VAR_STARTED) {
+        return ngx_http_faas_variable_name(v, "0");
     }
 
     v->not_found = 1;

@@ -9,35 +9,6 @@ from harness import Background, wait_until
 TELL = """add_header X-Outcome $faas_outcome always;
           add_header X-Started $faas_started always;"""
 
-# sleeps for ?ms=, so that there is a service time to measure
-NAP = """
-#include <stdlib.h>
-#include <time.h>
-#include <faas.h>
-
-static int
-nap(faas_request_t *r)
-{
-    long             ms;
-    const char      *text;
-    struct timespec  ts;
-
-    text = faas_query(r, "ms", NULL);
-    ms = text ? atol(text) : 0;
-
-    ts.tv_sec = ms / 1000;
-    ts.tv_nsec = ms % 1000 * 1000000;
-
-    while (nanosleep(&ts, &ts) == -1) {
-        /* void */
-    }
-
-    return faas_printf(r, "%lld", (long long) faas_time_left(r));
-}
-
-FAAS_FUNCTION(.handler = nap)
-"""
-
 
 def told(r):
     return r.status, r.headers["X-Outcome"], r.headers["X-Started"]
@@ -62,7 +33,7 @@ def napping(host, ms):
 # -- the wait to be expected ----------------------------------------------------
 
 def test_wait_beyond_the_queues_budget_is_refused_at_once_not_started(faas):
-    host = faas(deploy={"nap": NAP}, workers=2, location=TELL, http="""
+    host = faas(deploy={"nap": "nap.c"}, workers=2, location=TELL, http="""
         faas_function nap { max 1; queue 100 timeout=3s; timeout 60s; }""")
     assert host.get("/fn/nap?ms=700").status == 200
     running = napping(host, 6000)
@@ -85,7 +56,7 @@ def test_wait_beyond_the_queues_budget_is_refused_at_once_not_started(faas):
 
 
 def test_wait_beyond_the_clients_deadline_is_refused_at_once(faas):
-    host = faas(deploy={"nap": NAP}, location=TELL, http="""
+    host = faas(deploy={"nap": "nap.c"}, location=TELL, http="""
         faas_function nap { max 1; queue 100 timeout=60s; }""")
     assert host.get("/fn/nap?ms=1000").status == 200
     running = napping(host, 2000)
@@ -119,7 +90,7 @@ def test_nobody_is_refused_for_a_wait_that_nobody_measured(faas):
 
 
 def test_who_finds_nobody_waiting_is_let_in_whatever_was_measured(faas):
-    host = faas(deploy={"nap": NAP}, location=TELL, http="""
+    host = faas(deploy={"nap": "nap.c"}, location=TELL, http="""
         faas_function nap { max 1; queue 100 timeout=60s; }""")
     assert host.get("/fn/nap?ms=1500").status == 200
     running = napping(host, 1500)
@@ -129,7 +100,7 @@ def test_who_finds_nobody_waiting_is_let_in_whatever_was_measured(faas):
 
 
 def test_function_that_was_slow_serves_all_when_it_is_fast_again(faas):
-    host = faas(deploy={"nap": NAP}, workers=2, http="""
+    host = faas(deploy={"nap": "nap.c"}, workers=2, http="""
         faas_function nap { max 1; queue 100 timeout=1s; }""")
     assert host.get("/fn/nap?ms=2500").status == 200
 
@@ -202,7 +173,7 @@ def test_deadline_that_passes_in_the_function_is_504_and_kills_nothing(faas):
 
 
 def test_deadline_is_for_wait_and_execution_together(faas):
-    host = faas(deploy={"nap": NAP}, location=TELL, http="""
+    host = faas(deploy={"nap": "nap.c"}, location=TELL, http="""
         faas_function nap { max 1; queue 10 timeout=60s; }""")
     running = napping(host, 700)
     begun = time.monotonic()
@@ -269,7 +240,7 @@ def test_deadline_that_is_huge_only_leaves_the_timeout(faas):
 # -- Retry-After -----------------------------------------------------------------
 
 def test_retry_after_is_told_by_what_calls_take(faas):
-    host = faas(deploy={"nap": NAP}, workers=1, http="""
+    host = faas(deploy={"nap": "nap.c"}, workers=1, http="""
         faas_function nap { max 1; queue 2 timeout=60s; }""")
     assert host.get("/fn/nap?ms=2100").status == 200
     running = napping(host, 1500)
