@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """R3: kill -9 of a random nginx worker, half of the times at an instruction
-inside of the scheduler (strike.c).
+inside of the scheduler (strike.c), and sometimes of one that has just been
+forked.
 
 Only requests on its own connections fail; the supervisor takes back what it
 held within a second; no instance stays busy or idle for ever; never more run
 than may."""
 
+import collections
 import time
 
 import fault
@@ -27,16 +29,38 @@ class Kills:
             x, x.programs() / "ngx_http_faas_module.so", CRITICAL)
         self.when = {}              # pid -> when its connections ended
         self.taken_back = []        # (begin, end)
+        self.age = collections.Counter()
 
-    def one(self, is_inside):
+    def one(self):
+        """A worker at any moment, or at a critical one."""
+
         pid = self.x.random.choice(self.host.workers())
+        known = fault.children(self.host.pid())
         begin = fault.now_us()
-        if is_inside:
+        if self.x.random.random() < 0.5:
             if self.striker.kill(pid) is None:
                 return
         elif not fault.kill(pid):
             return
         end = fault.now_us()
+        if self.x.random.random() < 0.3:
+            self.young(known)
+        self.see(pid, begin, end)
+
+    def young(self, known):
+        """The one that takes its place, while it sets itself up."""
+
+        def born():
+            return fault.children(self.host.pid()) - known
+
+        pid = fault.wait_until(born, "another worker", interval=0.0005).pop()
+        time.sleep(self.x.random.random() * 0.02)
+        begin = fault.now_us()
+        if fault.kill(pid):
+            self.age["young"] += 1
+            self.see(pid, begin, fault.now_us())
+
+    def see(self, pid, begin, end):
         # a process that was killed has sockets until the kernel has come to it
         fault.wait_until(lambda: not fault.harness.is_alive(pid), "its end")
         self.when[pid] = begin, fault.now_us()
@@ -58,18 +82,27 @@ def run(x):
     while load.seconds() < x.pick(6, 400) and len(kills.when) < count:
         fault.wait_until(lambda: len(host.workers()) == workers, "workers")
         time.sleep(x.random.random() * 0.1)
-        kills.one(x.random.random() < 0.5)
-    records = load.stop().result()
-    ended = fault.now_us()
+        kills.one()
+    fault.wait_until(lambda: not load.stop().is_running(), "the end",
+                     interval=0.001)
+    quiet = until_quiet(host)
+    records = load.result()
 
     x.summary(records)
-    x.figure("kills", "%d, inside of the scheduler %d: %s" % (
-        len(kills.when), sum(kills.striker.hits.values()), ", ".join(
+    x.figure("kills", "%d, %d just forked, inside of the scheduler %d: %s" % (
+        len(kills.when), kills.age["young"],
+        sum(kills.striker.hits.values()), ", ".join(
             "%s %d" % (name.replace("ngx_http_faas_", ""), n)
             for name, n in kills.striker.hits.most_common(8))))
     x.check_executions(records, *x.ledgers.values(), raced=True)
     check_failures(x, records, kills)
     x.bound("what it held was taken back", kills.taken_back, 1000)
+
+    x.bound("counters are the truth after the last answer", [quiet], 1000)
+
+
+def until_quiet(host):
+    """From now until the counters say that nothing runs or waits."""
 
     def quiet():
         for name in FUNCTIONS:
@@ -79,9 +112,9 @@ def run(x):
             assert not states and not any(f["queue"].values()), f
         return True
 
+    begin = fault.now_us()
     fault.wait_until(quiet, "no instance busy")
-    x.bound("counters are the truth after the last answer",
-            [(ended, fault.now_us())], 1000)
+    return begin, fault.now_us()
 
 
 def check_failures(x, records, kills):

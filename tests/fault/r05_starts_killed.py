@@ -6,7 +6,6 @@ a new version.
 Who waits for them is served by another, or is told in time, and what fails
 leaves nothing behind."""
 
-import pathlib
 import time
 
 import fault
@@ -39,11 +38,11 @@ def some(x, host):
     inits = [pid for pid in fault.harness.descendants()
              if fault.role(pid) == "init"
              and fault.harness.cmdline(pid).split()[1] in SOURCES]
-    known = {pid: children(pid) for pid in inits}
+    known = {pid: fault.children(pid) for pid in inits}
     deadline = time.monotonic() + x.pick(4, 240)
     while harmed(x) + ours < count and time.monotonic() < deadline:
         for pid in inits:
-            there = children(pid)
+            there = fault.children(pid)
             for new in sorted(there - known[pid]):
                 if x.random.random() < 0.1:
                     # at any moment before it is ready, and some after
@@ -63,15 +62,6 @@ def some(x, host):
 
 def harmed(x):
     return sum(x.ledgers[name].harmed for name in SOURCES)
-
-
-def children(pid):
-    try:
-        text = pathlib.Path("/proc/%d/task/%d/children" % (pid, pid)
-                            ).read_text()
-    except OSError:
-        return set()
-    return {int(word) for word in text.split()}
 
 
 def all_of(x, host, way):
