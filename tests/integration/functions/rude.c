@@ -45,7 +45,7 @@
 /* where the loop of instance.c has the page, before the request */
 #define RUDE_PAGE  (-7)
 
-#define RUDE_SLOTS  16
+#define RUDE_SLOTS  256
 
 #define RUDE_DESCRIPTORS  256
 
