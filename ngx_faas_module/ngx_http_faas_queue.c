@@ -35,6 +35,7 @@ typedef struct {
 } ngx_http_faas_fifo_t;
 
 
+static void ngx_http_faas_queue_found(faas_scoreboard_t *sb, uint32_t slot);
 static void ngx_http_faas_queue_serve(ngx_http_faas_fifo_t *fifo);
 static ngx_uint_t ngx_http_faas_queue_give(ngx_http_faas_fifo_t *fifo,
     uint32_t version, uint32_t slot, uint64_t word);
@@ -63,6 +64,7 @@ ngx_http_faas_queue_init_worker(ngx_cycle_t *cycle)
 {
     ngx_queue_init(&ngx_http_faas_fifos);
     ngx_http_faas_queue_pool = cycle->pool;
+    faas_slot_found = ngx_http_faas_queue_found;
 
     if (ngx_http_faas_by_function == NULL) {
         ngx_http_faas_by_function =
@@ -72,6 +74,44 @@ ngx_http_faas_queue_init_worker(ngx_cycle_t *cycle)
     }
 
     return ngx_http_faas_by_function == NULL ? NGX_ERROR : NGX_OK;
+}
+
+
+/* a slot that others may have missed, because of us: whom it is for looks
+   again */
+
+static void
+ngx_http_faas_queue_found(faas_scoreboard_t *sb, uint32_t slot)
+{
+    uint32_t  version, function, other;
+    uint64_t  word, ms;
+
+    word = atomic_load(&faas_scoreboard_slot(sb, slot)->word);
+
+    if (faas_slot_state(word) == FAAS_SLOT_HANDED) {
+        ngx_http_faas_host_wake(faas_slot_owner(word));
+        return;
+    }
+
+    version = faas_chunk_version(faas_scoreboard_chunk(sb, slot
+                                                           / FAAS_CHUNK_SLOTS));
+
+    if (version >= sb->versions) {
+        return;
+    }
+
+    function = atomic_load_explicit(&faas_scoreboard_version(sb, version)
+                                     ->function, memory_order_relaxed);
+
+    if (function >= sb->functions) {
+        return;
+    }
+
+    other = faas_worker_longest(sb, function, ngx_http_faas_host.worker, &ms);
+
+    if (other != FAAS_WORKER_NONE) {
+        ngx_http_faas_host_wake(other);
+    }
 }
 
 

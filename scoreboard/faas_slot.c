@@ -7,12 +7,15 @@
 
 static void faas_slot_hint(faas_scoreboard_t *sb, uint32_t slot,
     faas_slot_state_e state);
-static int faas_slot_clear(faas_chunk_t *c, uint32_t i,
+static int faas_slot_clear(faas_scoreboard_t *sb, uint32_t slot,
     faas_slot_state_e state);
 static int faas_slot_find(faas_scoreboard_t *sb, uint32_t version,
     uint32_t worker, faas_slot_state_e state, uint32_t *slot, uint64_t *word);
 static int faas_slot_find_in(faas_scoreboard_t *sb, uint32_t chunk,
     uint32_t worker, faas_slot_state_e state, uint32_t *slot, uint64_t *word);
+
+
+void  (*faas_slot_found)(faas_scoreboard_t *sb, uint32_t slot);
 
 
 static const char *const  faas_slot_state_names[] = {
@@ -111,13 +114,13 @@ faas_slot_change(faas_scoreboard_t *sb, uint32_t slot, uint64_t word,
  * a bit comes before whoever made the slot idle reads waiting_mask, so that
  * "waiting first" holds for the hint as well.
  *
- * "A hint is cleared by whom the word is in the hands of": whoever took the
- * slot clears the bits, and until it lets go of it nobody can have set them
- * for a reason.  Anybody else might clear a bit that was set for the word's
- * next state a moment ago; to put it back is not enough, because a worker may
- * have looked meanwhile, for the second time, and gone to sleep.  So a bit
- * that is wrong is left alone, or the slot behind it is taken:
- * faas_slot_find_in().
+ * "A hint is cleared by whom the word is in the hands of": whoever takes the
+ * slot clears the bits, after the word.  By then the slot may be somebody
+ * else's: the instance died, and the next one is idle already, or a worker
+ * let it drain and the supervisor has handed it on.  A bit that was set for
+ * that is put back, but that is not enough, because a worker may have looked
+ * meanwhile, for the second time, and gone to sleep: so it is woken as well
+ * (faas_slot_found).  tests/model has such a moment among its mutants.
  */
 
 static void
@@ -139,21 +142,23 @@ faas_slot_hint(faas_scoreboard_t *sb, uint32_t slot, faas_slot_state_e state)
         return;
     }
 
-    (void) faas_slot_clear(chunk, slot % FAAS_CHUNK_SLOTS, FAAS_SLOT_IDLE);
-    (void) faas_slot_clear(chunk, slot % FAAS_CHUNK_SLOTS, FAAS_SLOT_HANDED);
+    (void) faas_slot_clear(sb, slot, FAAS_SLOT_IDLE);
+    (void) faas_slot_clear(sb, slot, FAAS_SLOT_HANDED);
 }
 
 
-/* clears the bit of slot i, and puts it back when the word is in that state:
+/* clears a bit of the slot, and puts it back when the word is in that state:
    FAAS_OK then, else FAAS_DECLINED */
 
 static int
-faas_slot_clear(faas_chunk_t *c, uint32_t i, faas_slot_state_e state)
+faas_slot_clear(faas_scoreboard_t *sb, uint32_t slot, faas_slot_state_e state)
 {
     uint64_t           bit;
+    faas_chunk_t      *c;
     _Atomic uint64_t  *hint;
 
-    bit = 1ull << i;
+    c = faas_scoreboard_chunk(sb, slot / FAAS_CHUNK_SLOTS);
+    bit = 1ull << slot % FAAS_CHUNK_SLOTS;
     hint = (state == FAAS_SLOT_IDLE) ? &c->idle : &c->handed;
 
     if (!(atomic_load(hint) & bit)) {
@@ -162,11 +167,17 @@ faas_slot_clear(faas_chunk_t *c, uint32_t i, faas_slot_state_e state)
 
     atomic_fetch_and(hint, ~bit);
 
-    if (faas_slot_state(atomic_load(&c->slot[i].word)) != state) {
+    if (faas_slot_state(atomic_load(&faas_scoreboard_slot(sb, slot)->word))
+        != state)
+    {
         return FAAS_DECLINED;
     }
 
     atomic_fetch_or(hint, bit);
+
+    if (faas_slot_found != NULL) {
+        faas_slot_found(sb, slot);
+    }
 
     return FAAS_OK;
 }
@@ -282,16 +293,16 @@ faas_slot_find_in(faas_scoreboard_t *sb, uint32_t chunk, uint32_t worker,
         i = (uint32_t) __builtin_ctzll(hint);
         hint &= hint - 1;
 
+        *slot = chunk * FAAS_CHUNK_SLOTS + i;
         w = atomic_load(&c->slot[i].word);
 
         if (faas_slot_state(w) != state) {
 
             /* a wrong bit: of the handed ones its next taker clears it, the
-               idle ones are looked at by everybody.  If the slot is idle by
-               now, others may have missed it because of us: it is ours. */
+               idle ones are looked at by everybody */
 
             if (state == FAAS_SLOT_HANDED
-                || faas_slot_clear(c, i, state) != FAAS_OK)
+                || faas_slot_clear(sb, *slot, state) != FAAS_OK)
             {
                 continue;
             }
@@ -306,8 +317,6 @@ faas_slot_find_in(faas_scoreboard_t *sb, uint32_t chunk, uint32_t worker,
         if (state == FAAS_SLOT_HANDED && faas_slot_owner(w) != worker) {
             continue;
         }
-
-        *slot = chunk * FAAS_CHUNK_SLOTS + i;
 
         if (faas_slot_change(sb, *slot, w, FAAS_SLOT_BUSY, worker)
             == FAAS_OK)

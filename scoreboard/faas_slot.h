@@ -31,7 +31,8 @@
  *   BUSY(w)    CONDEMNED  worker w     over its budget; supervisor: backstop
  *   HANDED(v)  BUSY(v)    worker v     takes it up
  *   HANDED(v)  HANDED(u)  worker v     has no use for it, u has
- *   HANDED(v)  IDLE       worker v     nobody has; supervisor: v is dead
+ *   HANDED(v)  IDLE       worker v     nobody has; supervisor: v is dead, or
+ *                                      does not take it
  *   DRAINING   IDLE       supervisor   the instance says it is free
  *   DRAINING   HANDED(v)  supervisor   likewise, and worker v waits longest
  *   DRAINING   RETIRING   supervisor   likewise, and not wanted any more
@@ -78,6 +79,16 @@ typedef enum {
 #define faas_slot_state(word)       ((faas_slot_state_e) ((word) & 0xf))
 #define faas_slot_owner(word)       ((uint32_t) ((word) >> 4) & 0xfff)
 #define faas_slot_generation(word)  ((uint64_t) (word) >> 16)
+
+
+/*
+ * Worker: called, if it was set, when a hint was cleared and had to be put
+ * back, because the slot got into that state in the same moment: who looked
+ * in between has missed the slot, so the waker's half of "waiting first" is
+ * due once more.  A supervisor clears no hints but those of slots that nobody
+ * else can change, and leaves this NULL.
+ */
+extern void  (*faas_slot_found)(faas_scoreboard_t *sb, uint32_t slot);
 
 
 /* name of a state for logs and status, static */

@@ -107,9 +107,18 @@ roll(uint32_t n)
 }
 
 
+/* somebody else's doing at the n-th operation from now on */
+static _Thread_local int    moment;
+static _Thread_local void (*moment_does)(void);
+
+
 static void
 stumble(void)
 {
+    if (moment > 0 && --moment == 0) {
+        moment_does();
+    }
+
     if (stumbles && roll(64) == 0) {
         sched_yield();
     }
@@ -1062,6 +1071,124 @@ test_mending_a_hint_hides_no_idle_slot(void **state)
 }
 
 
+static uint32_t  found;
+
+
+static void
+note_found(faas_scoreboard_t *board, uint32_t slot)
+{
+    (void) board;
+
+    assert_int_equal(slot, slot_number(0));
+    found++;
+}
+
+
+static void
+hand_to_five(void)
+{
+    assert_int_equal(faas_slot_change(sb, slot_number(0), word_of(0),
+                                      FAAS_SLOT_HANDED, 5), FAAS_OK);
+}
+
+
+static void
+make_idle(void)
+{
+    assert_int_equal(faas_slot_change(sb, slot_number(0), word_of(0),
+                                      FAAS_SLOT_IDLE, 0), FAAS_OK);
+}
+
+
+static void
+refill(void)
+{
+    faas_slot_free(sb, slot_number(0));
+    faas_slot_start(sb, slot_number(0));
+    make_idle();
+}
+
+
+/* 1 when the hints are there and, if one was not for a moment, that was told;
+   the supervisor does so at the n-th operation of a worker's change */
+
+static int
+is_told(int n, faas_slot_state_e to, void (*does)(void))
+{
+    int                rc;
+    uint64_t           word;
+    faas_slot_state_e  state;
+
+    refill();
+
+    if (to != FAAS_SLOT_BUSY) {
+        assert_int_equal(faas_slot_change(sb, slot_number(0), word_of(0),
+                                          FAAS_SLOT_BUSY, 3), FAAS_OK);
+    }
+
+    word = word_of(0);
+    found = 0;
+    moment_does = does;
+    moment = n;
+
+    rc = faas_slot_change(sb, slot_number(0), word, to, 3);
+
+    moment = 0;
+    faas_slot_found = NULL;
+    state = faas_slot_state(word_of(0));
+
+    if (rc != FAAS_OK) {
+        return 1;    /* it came before */
+    }
+
+    return state == FAAS_SLOT_HANDED ? atomic_load(&chunk->handed) & 1
+           : state == FAAS_SLOT_IDLE ? atomic_load(&chunk->idle) & 1
+           : 1;
+}
+
+
+static void
+let_drain_and_hand(void)
+{
+    if (faas_slot_state(word_of(0)) == FAAS_SLOT_DRAINING) {
+        hand_to_five();
+    }
+}
+
+
+/*
+ * A worker that takes a slot, or lets go of it, clears the hints after the
+ * word, when the slot may be somebody else's already: a bit that it cleared
+ * and put back was missing for a moment.
+ */
+
+static void
+test_hint_that_was_put_back_is_told(void **state)
+{
+    int       n;
+    uint32_t  drained, refilled;
+
+    (void) state;
+
+    come_up(1);
+    drained = 0;
+    refilled = 0;
+
+    for (n = 1; n < 12; n++) {
+        faas_slot_found = note_found;
+        assert_true(is_told(n, FAAS_SLOT_DRAINING, let_drain_and_hand));
+        drained += found;
+
+        faas_slot_found = note_found;
+        assert_true(is_told(n, FAAS_SLOT_BUSY, refill));
+        refilled += found;
+    }
+
+    assert_true(drained > 0);
+    assert_true(refilled > 0);
+}
+
+
 /* -- killed in the middle -------------------------------------------------- */
 
 
@@ -1181,6 +1308,7 @@ main(void)
         test(test_no_wakeup_is_lost_on_one_slot),
         test(test_no_wakeup_is_lost_on_a_few_slots),
         test(test_mending_a_hint_hides_no_idle_slot),
+        test(test_hint_that_was_put_back_is_told),
         test(test_killed_workers_leave_no_slot_behind)
     };
 
