@@ -23,6 +23,7 @@
 static void patrol_within(uint32_t ms);
 static void patrol_look(void *data);
 static uint32_t patrol_look_at(slot_t *s);
+static uint32_t patrol_handed(slot_t *s, uint64_t word);
 static void patrol_busy(slot_t *s, uint64_t word);
 static void patrol_draining(slot_t *s, uint64_t word);
 static void patrol_end(slot_t *s);
@@ -114,15 +115,16 @@ patrol_look_at(slot_t *s)
     switch (faas_slot_state(word)) {
 
     case FAAS_SLOT_IDLE:
-        if (pool_is_superseded(s) || s->retired) {
-            (void) pool_retire_slot(s, word);
+        if ((pool_is_superseded(s) || s->retired)
+            && pool_retire_slot(s, word) != FAAS_OK)
+        {
+            return PATROL_SOON_MS;
         }
 
         return PATROL_MS;
 
     case FAAS_SLOT_HANDED:
-        supervisor_wake(faas_slot_owner(word));
-        return PATROL_MS;
+        return patrol_handed(s, word);
 
     case FAAS_SLOT_BUSY:
         patrol_busy(s, word);
@@ -143,6 +145,36 @@ patrol_look_at(slot_t *s)
     default:
         return PATROL_MS;
     }
+}
+
+
+/*
+ * Who was handed the slot may have died before that, unseen by whom handed it
+ * over, and have a successor in its record by now, who never heard of the
+ * function.  So a slot that is not taken between two looks is anybody's.
+ */
+
+static uint32_t
+patrol_handed(slot_t *s, uint64_t word)
+{
+    if (s->handed != word) {
+        s->handed = word;
+        supervisor_wake(faas_slot_owner(word));
+
+        return PATROL_SOON_MS;
+    }
+
+    s->handed = 0;
+    atomic_store(&s->sh->idle_ms, loop_now_ms());
+
+    if (faas_slot_change(supervisor.board, s->index, word, FAAS_SLOT_IDLE,
+                         FAAS_WORKER_NONE)
+        == FAAS_OK)
+    {
+        function_wake(s->version->function);
+    }
+
+    return PATROL_SOON_MS;
 }
 
 
@@ -261,16 +293,7 @@ patrol_worker_died(uint32_t worker)
     function_t   *f;
     faas_cell_t  *cell;
 
-    for (s = slot_live; s != NULL; s = s->following) {
-
-        if (faas_slot_orphan(supervisor.board, s->index, worker) != FAAS_OK)
-        {
-            continue;
-        }
-
-        atomic_store(&s->sh->idle_ms, loop_now_ms());
-        patrol_soon();
-    }
+    /* first what others go by who have a slot to hand over */
 
     for (i = 0; i < atomic_load(&supervisor.board->functions_used); i++) {
 
@@ -282,6 +305,17 @@ patrol_worker_died(uint32_t worker)
         atomic_fetch_and(&faas_scoreboard_function(supervisor.board, i)
                              ->waiting_mask[worker / 64],
                          ~(1ull << worker % 64));
+    }
+
+    for (s = slot_live; s != NULL; s = s->following) {
+
+        if (faas_slot_orphan(supervisor.board, s->index, worker) != FAAS_OK)
+        {
+            continue;
+        }
+
+        atomic_store(&s->sh->idle_ms, loop_now_ms());
+        patrol_soon();
     }
 
     for (f = function_list; f != NULL; f = f->next) {

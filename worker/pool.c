@@ -596,6 +596,11 @@ pool_adopt(slot_t *s)
 
     (void) faas_slot_orphan(supervisor.board, s->index, FAAS_WORKER_NONE);
 
+    if (state == FAAS_SLOT_IDLE) {
+        /* who looked before that may have missed it */
+        function_wake(f);
+    }
+
     slot_count(s, 1);
 
     if (s->page == NULL || s->listen == -1) {

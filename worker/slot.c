@@ -250,6 +250,7 @@ slot_return(slot_t *s)
     s->forked_us = 0;
     s->timeout_ms = 0;
     s->draining_ms = 0;
+    s->handed = 0;
     s->overdue_ms = 0;
     s->signals = 0;
     s->retired = 0;

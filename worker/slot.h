@@ -41,6 +41,8 @@ struct slot_s {
     uint64_t                  forked_us;
     uint32_t                  timeout_ms;    /* it was told, 0: not known */
     uint64_t                  draining_ms;   /* first seen DRAINING */
+    uint64_t                  handed;        /* word that was seen HANDED, 0:
+                                                none was */
     uint64_t                  overdue_ms;    /* handed_ms that was seen over
                                                 its budget */
     uint8_t                   signals;       /* 0, 1: asked, 2: killed */
