@@ -354,6 +354,7 @@ asan: deps
 	    $(MAKE) --no-print-directory $(ASAN) unit
 	@$(MAKE) --no-print-directory $(ASAN) integration
 
+include tests/model/model.mk
 -include bench/bench.mk
 -include tests/fault/fault.mk
 
