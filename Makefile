@@ -32,7 +32,7 @@ SUPERVISOR := worker/main.c worker/keeper.c worker/keeper_packet.c \
               worker/lineage.c worker/lineage_start.c \
               worker/lineage_read.c worker/zygote_link.c worker/pool.c \
               worker/report.c worker/patrol.c worker/instance_end.c \
-              worker/death.c worker/oom.c \
+              worker/death.c worker/oom.c worker/dump.c \
               worker/memory.c worker/slot.c worker/place.c \
               worker/journal.c worker/routes.c worker/settings.c \
               worker/settings_descriptor.c worker/settings_list.c \
@@ -47,6 +47,7 @@ ZYGOTE     := worker/zygote.c worker/init.c worker/family.c worker/fds.c \
               worker/sandbox.c worker/environment.c worker/title.c \
               worker/template.c worker/sibling.c worker/descriptor.c \
               worker/hugepages.c \
+              worker/core.c worker/core_trace.c worker/core_symbols.c \
               worker/instance.c worker/request.c worker/pairs.c \
               worker/body.c worker/response.c worker/output.c \
               worker/arena.c worker/message.c worker/sdk.c \

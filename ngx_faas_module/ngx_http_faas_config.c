@@ -67,8 +67,10 @@ ngx_http_faas_config_encode(ngx_cycle_t *cycle,
     p = ngx_http_faas_config_text(p, "queue", &fmcf->queue);
 
     p = ngx_sprintf(p, "worker_uid %L\ngroup %L\nlog_level %ui\n"
-                    "scoreboard %uz\nmemory %uz\n",
-                    uid, gid, level, fmcf->scoreboard, fmcf->memory);
+                    "scoreboard %uz\nmemory %uz\n"
+                    "core %i\ncore_keep %i\ncore_body %uz\n",
+                    uid, gid, level, fmcf->scoreboard, fmcf->memory,
+                    fmcf->core, fmcf->core_keep, fmcf->core_body);
 
     for (i = 0; callback && i < fmcf->callbacks->nelts; i++) {
         p = ngx_http_faas_config_callback(p, &callback[i]);

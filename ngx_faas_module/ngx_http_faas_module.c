@@ -16,6 +16,8 @@
 
 #define NGX_HTTP_FAAS_STATE        "/var/lib/faas"
 #define NGX_HTTP_FAAS_USER         "faas"
+#define NGX_HTTP_FAAS_CORE_KEEP    100
+#define NGX_HTTP_FAAS_CORE_BODY    (1024 * 1024)
 #define NGX_HTTP_FAAS_OTHER_USER   "nobody"
 
 
@@ -31,6 +33,8 @@ static char *ngx_http_faas_functions(ngx_conf_t *cf, ngx_command_t *cmd,
 static char *ngx_http_faas_path(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_faas_size(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_http_faas_core(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_faas_status(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
@@ -126,6 +130,13 @@ static ngx_command_t  ngx_http_faas_commands[] = {
       NGX_HTTP_MAIN_CONF_OFFSET,
       offsetof(ngx_http_faas_main_conf_t, memory),
       &ngx_http_faas_memory_bounds },
+
+    { ngx_string("faas_core"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE123,
+      ngx_http_faas_core,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
 
     { ngx_string("faas_busy_status"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
@@ -355,6 +366,7 @@ ngx_http_faas_create_main_conf(ngx_conf_t *cf)
 
     fmcf->scoreboard = NGX_CONF_UNSET_SIZE;
     fmcf->memory = NGX_CONF_UNSET_SIZE;
+    fmcf->core = NGX_CONF_UNSET;
     fmcf->busy_status = NGX_CONF_UNSET_UINT;
 
     if (ngx_array_init(&fmcf->function_confs, cf->pool, 8,
@@ -393,6 +405,13 @@ ngx_http_faas_init_main_conf(ngx_conf_t *cf, void *conf)
     }
 
     ngx_conf_init_size_value(fmcf->scoreboard, FAAS_SCOREBOARD_SIZE_DEFAULT);
+
+    if (fmcf->core == NGX_CONF_UNSET) {
+        fmcf->core = 0;
+        fmcf->core_keep = NGX_HTTP_FAAS_CORE_KEEP;
+        fmcf->core_body = NGX_HTTP_FAAS_CORE_BODY;
+    }
+
     ngx_conf_init_uint_value(fmcf->busy_status,
                              NGX_HTTP_SERVICE_UNAVAILABLE);
 
@@ -602,6 +621,73 @@ ngx_http_faas_size(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     *field = (size_t) size;
+
+    return NGX_CONF_OK;
+}
+
+
+/* on | off [keep=N] [body=SIZE] */
+
+static char *
+ngx_http_faas_core(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_faas_main_conf_t *fmcf = conf;
+
+    off_t        size;
+    ngx_str_t   *value, part;
+    ngx_uint_t   i;
+
+    if (fmcf->core != NGX_CONF_UNSET) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (ngx_strcmp(value[1].data, "on") == 0) {
+        fmcf->core = 1;
+
+    } else if (ngx_strcmp(value[1].data, "off") == 0) {
+        fmcf->core = 0;
+
+    } else {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid value \"%V\" in \"%V\", it must be "
+                           "\"on\" or \"off\"", &value[1], &cmd->name);
+        return NGX_CONF_ERROR;
+    }
+
+    fmcf->core_keep = NGX_HTTP_FAAS_CORE_KEEP;
+    fmcf->core_body = NGX_HTTP_FAAS_CORE_BODY;
+
+    for (i = 2; i < cf->args->nelts; i++) {
+
+        part.data = value[i].data + sizeof("keep=") - 1;
+        part.len = value[i].len - (sizeof("keep=") - 1);
+
+        if (ngx_strncmp(value[i].data, "keep=", sizeof("keep=") - 1) == 0) {
+            fmcf->core_keep = ngx_atoi(part.data, part.len);
+
+            if (fmcf->core_keep >= 1 && fmcf->core_keep <= 10000) {
+                continue;
+            }
+
+        } else if (ngx_strncmp(value[i].data, "body=", sizeof("body=") - 1)
+                   == 0)
+        {
+            size = ngx_parse_offset(&part);
+
+            if (size >= 1 && size <= (off_t) 1024 * 1024 * 1024) {
+                fmcf->core_body = (size_t) size;
+                continue;
+            }
+        }
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid parameter \"%V\" of \"%V\": keep=N is 1 "
+                           "to 10000, body=SIZE 1 to 1g", &value[i],
+                           &cmd->name);
+        return NGX_CONF_ERROR;
+    }
 
     return NGX_CONF_OK;
 }

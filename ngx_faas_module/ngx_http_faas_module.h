@@ -117,6 +117,9 @@ typedef struct {
     ngx_str_t                 supervisor;
     size_t                    scoreboard;      /* bytes */
     size_t                    memory;          /* of all functions, bytes */
+    ngx_flag_t                core;            /* dumps are made */
+    ngx_int_t                 core_keep;       /* how many of them */
+    size_t                    core_body;       /* bytes of a body in one */
     ngx_uint_t                busy_status;     /* instead of 503 */
     ngx_str_t                 kv;              /* engines' URLs, which may */
     ngx_str_t                 queue;           /* hold passwords; empty: not

@@ -13,6 +13,7 @@
 #include <sys/time.h>
 #include <time.h>
 
+#include "core.h"
 #include "faas_scoreboard.h"
 #include "request.h"
 
@@ -63,6 +64,9 @@ faas_read(faas_request_t *r, void *buf, size_t n)
 
             if (FCGX_GetError(in) != 0 || r->taken < r->announced) {
                 r->body_lost = 1;
+
+            } else {
+                core_body(NULL, 0);
             }
 
             return r->body_lost ? FAAS_ERROR : 0;
@@ -83,6 +87,8 @@ faas_read(faas_request_t *r, void *buf, size_t n)
 
     there += n;
     r->taken += there;
+
+    core_body(buf, there);
 
     return (ssize_t) there;
 }

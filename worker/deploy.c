@@ -8,6 +8,7 @@
 
 #include "claims.h"
 #include "deploy.h"
+#include "dump.h"
 #include "elf_check.h"
 #include "log.h"
 #include "pool.h"
@@ -532,6 +533,7 @@ deploy_remove(function_t *f, const char *label)
 void
 deploy_sweep(void)
 {
+    dump_look();
     (void) store_sweep(supervisor.store, deploy_keep, NULL);
 }
 
@@ -564,6 +566,10 @@ deploy_keep(const char *sha256, void *data)
     function_t  *f;
 
     (void) data;
+
+    if (dump_keeps(sha256)) {
+        return 1;
+    }
 
     for (f = function_list; f != NULL; f = f->next) {
 

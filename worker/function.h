@@ -65,6 +65,7 @@ struct function_s {
                                                 nothing */
     uint64_t                  bytes;         /* memory of one instance,
                                                 measured; 0: not yet */
+    uint64_t                  dumped_ms;     /* dump.c: the last one, 0: none */
     uint64_t                  charged;       /* memory.c: of all instances,
                                                 when it was looked at last */
     policy_state_t            policy;

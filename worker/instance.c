@@ -36,9 +36,11 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "core.h"
 #include "faas_page.h"
 #include "faas_scoreboard.h"
 #include "instance.h"
@@ -83,6 +85,7 @@ static void instance_prepare(const instance_t *conf, instance_loop_t *loop);
 static int instance_reseed(void);
 static int instance_mark(void);
 static int instance_take_log(const instance_t *conf);
+static int instance_take_core(const instance_t *conf);
 static int instance_map_page(const instance_t *conf, instance_loop_t *loop);
 static int instance_poll_create(const instance_t *conf, instance_loop_t *loop);
 static void instance_after_fork(const instance_t *conf);
@@ -151,7 +154,8 @@ instance_prepare(const instance_t *conf, instance_loop_t *loop)
         || instance_map_page(conf, loop) != FAAS_OK
         || instance_poll_create(conf, loop) != FAAS_OK
         || instance_reseed() != FAAS_OK
-        || instance_mark() != FAAS_OK)
+        || instance_mark() != FAAS_OK
+        || instance_take_core(conf) != FAAS_OK)
     {
         instance_fail(conf, "it cannot be set up (%d: %s)", errno,
                       strerror(errno));
@@ -200,6 +204,25 @@ instance_take_log(const instance_t *conf)
     }
 
     return close(conf->log);
+}
+
+
+static int
+instance_take_core(const instance_t *conf)
+{
+    struct stat  st;
+
+    if (conf->core == -1) {
+        return FAAS_OK;
+    }
+
+    if (fstat(conf->core, &st) == -1
+        || core_open(conf->core, (uint64_t) st.st_size) != FAAS_OK)
+    {
+        return FAAS_ERROR;
+    }
+
+    return close(conf->core);
 }
 
 
@@ -334,6 +357,7 @@ instance_term(int signo)
     }
 
     instance_terminate = 1;
+    core_asked();
 
     error = errno;
     one = 1;
@@ -480,6 +504,7 @@ instance_serve(instance_loop_t *loop, struct pollfd *connection)
 
     request_start(r, now_ns, order->timeout_ms);
     instance_note(page, r);
+    core_begin(r);
 
     /* who reads the count reads a time that is not older */
 
@@ -494,6 +519,8 @@ instance_serve(instance_loop_t *loop, struct pollfd *connection)
                  "the child ends");
         _exit(1);
     }
+
+    core_end();
 
     atomic_store_explicit(&page->ended_ns, instance_now_ns(),
                           memory_order_relaxed);

@@ -27,6 +27,7 @@ typedef struct {
     int                       listen;
     int                       page;
     int                       log;
+    int                       core;        /* -1: there are no dumps */
 } instance_t;
 
 

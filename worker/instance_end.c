@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "death.h"
+#include "dump.h"
 #include "instance_end.h"
 #include "lineage.h"
 #include "lineage_read.h"
@@ -298,7 +299,8 @@ instance_end_is_news(const slot_t *s, int status)
 static void
 instance_end_tell(slot_t *s, int status)
 {
-    int           level;
+    int           level, dumped;
+    char          id[DUMP_ID_SIZE];
     char          how[DEATH_HOW_SIZE], why[SETTINGS_WHY_SIZE];
     char          text[FAAS_TEXT_SIZE], request[DEATH_REQUEST_SIZE];
     uint32_t      code;
@@ -347,14 +349,17 @@ instance_end_tell(slot_t *s, int status)
         function_failed(v->function, text);
     }
 
+    dumped = dump_write(s, &death, kind, code, text, now - started, id);
+
     log_line(level, 0, "function \"%s\": version %s slot %u pid %d %s%s%s%s, "
-             "age %llu.%03u s, %u requests, %s", v->function->name,
+             "age %llu.%03u s, %u requests, %s%s%s", v->function->name,
              v->sh->id, s->index, instance_end_pid(s), how,
              death.starting ? " before it was ready" : "",
              why[0] ? ": " : "", why,
              (unsigned long long) ((now - started) / 1000),
              (unsigned) ((now - started) % 1000),
-             atomic_load(&s->sh->served), request);
+             atomic_load(&s->sh->served), request,
+             dumped ? ", dump " : "", dumped ? id : "");
 }
 
 

@@ -24,7 +24,7 @@
  *   baas                         the listening socket baas.sock
  *   v/V/init, v/V/template, v/V/report, v/V/log-read, v/V/log-write,
  *   v/V/descriptor, v/V/migrations   of version V
- *   s/S/listen, s/S/log-read, s/S/log-write, p/S
+ *   s/S/listen, s/S/log-read, s/S/log-write, s/S/core, p/S
  *                                of slot S; p/S is its page
  *
  * The lock on faas_state (flock of the directory) is held by keeper and

@@ -14,6 +14,7 @@
 #include "lineage_read.h"
 #include "log.h"
 #include "pool.h"
+#include "template.h"
 
 
 /* a lineage that was told to end is killed after so long */
@@ -121,7 +122,7 @@ lineage_adopt(version_t *v)
 int
 lineage_fork(version_t *v, slot_t *slot, const faas_limits_t *limits)
 {
-    int        fd[3], rc;
+    int        fd[FORK_FDS_MOST], rc;
     message_t  m;
 
     if (v->lineage != LINEAGE_LIVE) {
@@ -139,11 +140,13 @@ lineage_fork(version_t *v, slot_t *slot, const faas_limits_t *limits)
     m.memory_bytes = limits->memory_bytes;
     m.flags = limits->mode == FAAS_MODE_ONESHOT ? MESSAGE_ONESHOT : 0;
 
-    fd[0] = slot->listen;
-    fd[1] = slot->page_fd;
-    fd[2] = slot->journal.write;
+    fd[FORK_FD_LISTEN] = slot->listen;
+    fd[FORK_FD_PAGE] = slot->page_fd;
+    fd[FORK_FD_LOG] = slot->journal.write;
+    fd[FORK_FD_CORE] = slot->core;
 
-    rc = message_send(v->template.fd, &m, NULL, 0, fd, 3);
+    rc = message_send(v->template.fd, &m, NULL, 0, fd,
+                      slot->core == -1 ? FORK_FDS : FORK_FDS_MOST);
 
     if (rc == FAAS_OK) {
         v->forks++;

@@ -14,6 +14,7 @@
 
 #include "shortage.h"
 #include "slot.h"
+#include "text.h"
 
 
 /* what a function init gets over init_timeout before we give up on it */
@@ -36,6 +37,10 @@ void lineage_abandon(version_t *v);
 /* handler of v->timer, whatever the lineage is waiting for */
 void lineage_timer(void *data);
 
+/* the environment that a process of f gets: NAME=VALUE, each ended by a
+   zero */
+void lineage_environment(text_t *t, const function_t *f);
+
 /* takes channels back after a restart */
 void lineage_adopt(version_t *v);
 
@@ -55,7 +60,7 @@ int lineage_kill_strays(version_t *v);
 void lineage_give_up(version_t *v);
 
 /* from lineage_read.c: the template closed its channel; it ended, how as
-   instance_end_describe() tells it; its channel is closed; the init's end;
+   death_describe() tells it; its channel is closed; the init's end;
    any channel is closed */
 void lineage_template_closed(version_t *v);
 void lineage_template_gone(version_t *v, const char *how);

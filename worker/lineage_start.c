@@ -38,8 +38,6 @@ static int lineage_start_send(version_t *v, const lineage_start_t *ends,
 static int lineage_start_data(function_t *f, user_t *user, char *why);
 static void lineage_start_text(text_t *t, const function_t *f,
     const user_t *user);
-static void lineage_start_environment(text_t *t, const function_t *f,
-    const settings_function_t *conf, const settings_function_t *all);
 static void lineage_start_services(text_t *t, const function_t *f,
     const settings_function_t *conf, const settings_function_t *all);
 static void lineage_start_shares(text_t *t, const settings_function_t *conf,
@@ -204,6 +202,7 @@ lineage_start_send(version_t *v, const lineage_start_t *ends, char *why)
     m.index = v->index;
     m.init_timeout_ms = v->function->limits.init_timeout_ms;
     m.memory_bytes = v->function->limits.memory_bytes;
+    m.flags = supervisor.settings->core ? MESSAGE_CORE : 0;
     memcpy(m.name, v->function->name, sizeof(m.name));
     memcpy(m.version, v->sh->id, sizeof(m.version));
 
@@ -300,7 +299,7 @@ lineage_start_text(text_t *t, const function_t *f, const user_t *user)
     user_groups(user, groups);
     text_add(t, groups, strlen(groups) + 1);
 
-    lineage_start_environment(t, f, conf, all);
+    lineage_environment(t, f);
     text_add(t, "", 1);
     lineage_start_services(t, f, conf, all);
 }
@@ -308,11 +307,14 @@ lineage_start_text(text_t *t, const function_t *f, const user_t *user)
 
 /* that of `function *` first: what comes later replaces what came before */
 
-static void
-lineage_start_environment(text_t *t, const function_t *f,
-    const settings_function_t *conf, const settings_function_t *all)
+void
+lineage_environment(text_t *t, const function_t *f)
 {
-    size_t  n;
+    size_t                      n;
+    const settings_function_t  *conf, *all;
+
+    conf = function_conf(f);
+    all = f->platform ? NULL : supervisor.settings->ceilings;
 
     n = (conf ? conf->env.length : 0) + (all ? all->env.length : 0);
 

@@ -5,7 +5,7 @@
  * descriptors by SCM_RIGHTS in the order given here.
  *
  *   zygote channel    supervisor <-> zygote
- *     START      ->   name, version, index, uid, gid, init_timeout_ms;
+ *     START      ->   name, version, index, uid, gid, init_timeout_ms, flags;
  *                     text: the user's groups as decimals joined by ',',
  *                     ended by a zero; the environment, NAME=VALUE, each
  *                     ended by a zero; one more zero; the lines of baas.h;
@@ -34,7 +34,8 @@
  *                     template then ends; the function init says so here
  *                     too, when its sandbox or the fork fails, and ends
  *     FORK       ->   slot, generation, timeout_ms, max_requests, flags;
- *                     descriptors: listening socket, page, log (write end)
+ *                     descriptors: listening socket, page, log (write end),
+ *                     and memory for a dump if there is to be one (core.h)
  *     FORKED     <-   slot, generation, pid (in the init's namespace); is
  *                     in the channel before EXITED of that pid can be in
  *                     the init channel: who meets an EXITED of an unknown
@@ -91,6 +92,9 @@ typedef enum {
 
 /* FORK flags */
 #define MESSAGE_ONESHOT  0x1
+
+/* START: dumps are made, symbols are to be known */
+#define MESSAGE_CORE     0x2
 
 
 typedef struct {

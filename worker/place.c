@@ -1,6 +1,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -11,6 +12,7 @@
 
 #include "control.h"
 #include "deposit.h"
+#include "dump.h"
 #include "log.h"
 #include "place.h"
 
@@ -186,6 +188,8 @@ place_close(slot_t *s)
         journal_close(&s->journal);
     }
 
+    dump_close(s);
+
     s->version = NULL;
 }
 
@@ -208,6 +212,16 @@ place_drain(slot_t *s)
 
         close(fd);
     }
+}
+
+
+/* a page goes on to other functions, its counts alone */
+
+void
+place_clear(slot_t *s)
+{
+    memset(&s->page->id_length, 0,
+           sizeof(faas_page_t) - offsetof(faas_page_t, id_length));
 }
 
 
@@ -286,6 +300,7 @@ place_adopt(slot_t *s)
     int  read_end, write_end;
 
     s->listen = deposit_take("s/%u/listen", s->index);
+    dump_adopt(s);
 
     read_end = deposit_take("s/%u/log-read", s->index);
     write_end = deposit_take("s/%u/log-write", s->index);

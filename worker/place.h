@@ -26,6 +26,9 @@ int place_prepare(slot_t *s);
  */
 void place_close(slot_t *s);
 
+/* before an instance is started: the request of the one before */
+void place_clear(slot_t *s);
+
 /*
  * Throws away what waits in the backlog: it is for a former instance.
  * place_emptied() does it now and, while the slot stays FREE, a few times

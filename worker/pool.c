@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "dump.h"
 #include "instance_end.h"
 #include "lineage.h"
 #include "log.h"
@@ -356,6 +357,8 @@ pool_start_one(function_t *f, version_t *v)
     }
 
     place_drain(s);
+    place_clear(s);
+    dump_prepare(s);
     journal_owner(&s->journal, &f->journal, v->sh->id, s->index, 0);
 
     s->forked_us = loop_clock_us();

@@ -104,6 +104,8 @@ settings_parse(const char *text, size_t n, char *why)
     s->scoreboard = SETTINGS_UNSET;
     s->memory = SETTINGS_UNSET;
     s->log_level = 4;
+    s->core_keep = 100;
+    s->core_body = 1024 * 1024;
 
     if (strlen(copy) != n) {
         settings_why(why, "a zero byte in the configuration");
@@ -345,7 +347,10 @@ settings_host(settings_t *s, const char *name, char *value, char *why)
         { "log_level", &s->log_level, 1, INT32_MAX },
         { "scoreboard", &s->scoreboard, FAAS_SCOREBOARD_SIZE_MIN,
           FAAS_SCOREBOARD_SIZE_MAX },
-        { "memory", &s->memory, 1, INT64_MAX }
+        { "memory", &s->memory, 1, INT64_MAX },
+        { "core", &s->core, 0, 1 },
+        { "core_keep", &s->core_keep, 1, 10000 },
+        { "core_body", &s->core_body, 1, 1024 * 1024 * 1024 }
     };
 
     for (i = 0; i < sizeof(strings) / sizeof(strings[0]); i++) {

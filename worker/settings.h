@@ -108,6 +108,9 @@ typedef struct {
     int64_t                   scoreboard;    /* bytes, or UNSET */
     int64_t                   memory;        /* bytes of all functions, or
                                                 UNSET */
+    int64_t                   core;          /* 1: dumps are made */
+    int64_t                   core_keep;     /* how many of them */
+    int64_t                   core_body;     /* bytes of a body in one */
     settings_function_t      *blocks;        /* in the order given */
     settings_function_t      *ceilings;      /* `function *`, or NULL */
 } settings_t;

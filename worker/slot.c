@@ -54,6 +54,7 @@ slot_at(uint32_t index)
         s->sh = faas_scoreboard_slot(supervisor.board, index);
         s->listen = -1;
         s->page_fd = -1;
+        s->core = -1;
         s->journal.event.fd = -1;
         s->journal.write = -1;
         s->process.fd = -1;

@@ -26,6 +26,7 @@ struct slot_s {
     int                       listen;        /* -1: not made yet */
     int                       page_fd;
     faas_page_t              *page;          /* NULL: not made yet */
+    int                       core;          /* memory for dumps, -1: none */
     journal_t                 journal;
 
     /* the instance; all 0 while the slot is FREE, but for the emptied */

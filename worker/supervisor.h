@@ -23,6 +23,7 @@
  *   patrol.c         what nobody says
  *   instance_end.c   how instances end
  *   death.c, oom.c   what is said of it
+ *   dump.c           faas_state/core/
  *   memory.c         what instances use, and the cap
  *   slot.c, place.c  slots; their sockets, pages and pipes
  *   journal.c        what functions print

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core.h"
 #include "descriptor.h"
 #include "faas_scoreboard.h"
 #include "fds.h"
@@ -237,6 +238,10 @@ template_load(template_t *template, faas_descriptor_t *descriptor)
         }
 
         template_fail(template, lacks, "cannot be loaded: %s", error);
+    }
+
+    if (template->start->flags & MESSAGE_CORE) {
+        core_symbols(FD_CODE, template->start->name);
     }
 
     (void) close(FD_CODE);
@@ -512,7 +517,7 @@ template_serve(template_t *template, const faas_descriptor_t *descriptor)
         }
 
         if (rc != FAAS_OK || in.head.type != MESSAGE_FORK
-            || in.nfds != FORK_FDS)
+            || in.nfds < FORK_FDS || in.nfds > FORK_FDS_MOST)
         {
             return;
         }
@@ -557,6 +562,7 @@ template_fork(template_t *template, const faas_descriptor_t *descriptor,
         instance.listen = in->fd[FORK_FD_LISTEN];
         instance.page = in->fd[FORK_FD_PAGE];
         instance.log = in->fd[FORK_FD_LOG];
+        instance.core = in->nfds > FORK_FD_CORE ? in->fd[FORK_FD_CORE] : -1;
 
         instance_run(&instance);
     }

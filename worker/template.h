@@ -34,7 +34,9 @@ enum {
     FORK_FD_LISTEN = 0,
     FORK_FD_PAGE,
     FORK_FD_LOG,
-    FORK_FDS
+    FORK_FDS,                /* so many always; then, only with faas_core: */
+    FORK_FD_CORE = FORK_FDS,
+    FORK_FDS_MOST
 };
 
 
