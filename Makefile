@@ -47,6 +47,7 @@ ZYGOTE     := worker/zygote.c worker/init.c worker/family.c worker/fds.c \
               worker/sandbox.c worker/environment.c worker/title.c \
               worker/template.c worker/sibling.c worker/descriptor.c \
               worker/hugepages.c \
+              worker/load.c worker/replay.c \
               worker/core.c worker/core_trace.c worker/core_symbols.c \
               worker/instance.c worker/request.c worker/pairs.c \
               worker/body.c worker/response.c worker/output.c \
@@ -112,6 +113,8 @@ HTTP_ALL   := baas/functions/http.c baas/json_text.c
 # the operator's program
 FAASCTL    := worker/faasctl.c worker/faasctl_ask.c worker/faasctl_dlq.c \
               worker/faasctl_host.c worker/faasctl_function.c \
+              worker/faasctl_core.c worker/faasctl_replay.c worker/death.c \
+              base/sha256.c \
               worker/faasctl_list.c worker/faasctl_table.c baas/client.c \
               baas/wire.c baas/baas_error.c baas/json_text.c \
               baas/events_invocation.c

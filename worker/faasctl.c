@@ -49,6 +49,20 @@ static const faasctl_command_t  faasctl_commands[] = {
     { "ack", NULL, 1, 1, faasctl_ack,
       "ack FUNCTION",
       "its failed start was seen: it is in status and list no more" },
+    { "core", "list", 0, 0, faasctl_core_list,
+      "core list",
+      "dumps of crashes, timeouts and ends for memory (faas_core)" },
+    { "core", "show", 1, 1, faasctl_core_show,
+      "core show ID",
+      "one of them: cause, backtrace of every thread, the request" },
+    { "core", "rm", 0, 1, faasctl_core_rm,
+      "core rm ID | core rm --all",
+      "deletes it, or all; this cannot be undone" },
+    { "replay", NULL, 1, 1, faasctl_replay,
+      "replay ID [--gdb]",
+      "runs its request again in a fresh process of that version,\n"
+      "          without backend services; under gdb, stopped before the\n"
+      "          handler" },
     { "queue", "list", 0, 0, faasctl_queue_list,
       "queue list",
       "queues: how many messages are ready, delayed, leased to a\n"
@@ -172,6 +186,11 @@ faasctl_option(const char *option, char **argv, int *i)
     if (strcmp(option, "-V") == 0 || strcmp(option, "--version") == 0) {
         (void) printf("faasctl %s\n", FAAS_RELEASE);
         return FAASCTL_DONE;
+    }
+
+    if (strcmp(option, "--gdb") == 0) {
+        faasctl.gdb = 1;
+        return -1;
     }
 
     if (strcmp(option, "--all") == 0) {

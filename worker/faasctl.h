@@ -9,6 +9,8 @@
  *   faasctl_ask.c     questions to the events process, and answers
  *   faasctl_host.c    questions to the supervisor, and the board
  *   faasctl_function.c  functions: what the board says
+ *   faasctl_core.c    dumps
+ *   faasctl_replay.c  a dumped request, run again
  *   faasctl_dlq.c     dead letters
  *   faasctl_list.c    queues and timers
  *   faasctl_table.c   columns, times, JSON
@@ -42,6 +44,7 @@ typedef struct {
     const char               *state;       /* -s, FAAS_STATE, or the default */
     int                       json;        /* -o json */
     int                       all;         /* --all */
+    int                       gdb;         /* --gdb */
     const char               *after;       /* --after, "" */
     int64_t                   limit;       /* --limit, 0: not given */
     const char               *words[5];    /* what is no option */
@@ -85,6 +88,10 @@ int faasctl_tell(faas_control_type_e type, const char *text,
 int faasctl_list(void);
 int faasctl_describe(void);
 int faasctl_ack(void);
+int faasctl_core_list(void);
+int faasctl_core_show(void);
+int faasctl_core_rm(void);
+int faasctl_replay(void);
 int faasctl_dlq_list(void);
 int faasctl_dlq_show(void);
 int faasctl_dlq_retry(void);

@@ -110,8 +110,9 @@ static uint64_t instance_now_ns(void);
 static volatile sig_atomic_t  instance_terminate;
 static int                    instance_wake = -1;
 
-/* 1 in the instance, 0 in every fork of it */
-static volatile int          *instance_self;
+/* 1 in the instance, 0 in every fork of it; what is no instance is itself */
+static volatile int           instance_only = 1;
+static volatile int          *instance_self = &instance_only;
 
 
 void

@@ -1,10 +1,7 @@
 
 #include <dirent.h>
-#include <dlfcn.h>
-#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <link.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -19,6 +16,7 @@
 #include "fds.h"
 #include "hugepages.h"
 #include "instance.h"
+#include "load.h"
 #include "migrate.h"
 #include "sandbox.h"
 #include "sdk.h"
@@ -42,8 +40,6 @@ static int template_signals(void);
 static void template_sigpipe(int signo);
 static void template_migrate(const template_t *template);
 static void template_load(template_t *template, faas_descriptor_t *descriptor);
-static const void *template_find(const template_t *template, void *handle,
-    size_t *space);
 static void template_init(const template_t *template,
     const faas_descriptor_t *descriptor);
 static void template_check_threads(const template_t *template);
@@ -211,33 +207,11 @@ template_migrate(const template_t *template)
 static void
 template_load(template_t *template, faas_descriptor_t *descriptor)
 {
-    int          lacks;
-    void        *handle;
-    char         path[32], why[256];
-    size_t       n, space;
-    const char  *error;
-    const void  *symbol;
+    int   lacks;
+    char  why[768];
 
-    (void) snprintf(path, sizeof(path), "/proc/self/fd/%d", FD_CODE);
-
-    /* user code runs from here on: constructors */
-
-    errno = 0;
-    handle = dlopen(path, RTLD_NOW|RTLD_LOCAL);
-
-    if (handle == NULL) {
-        lacks = errno == ENOMEM || errno == EMFILE || errno == ENFILE
-                ? errno : 0;
-        error = dlerror();
-        n = strlen(path);
-
-        /* "/proc/self/fd/5: undefined symbol: x": no name of the user's */
-
-        if (strncmp(error, path, n) == 0 && strncmp(error + n, ": ", 2) == 0) {
-            error += n + 2;
-        }
-
-        template_fail(template, lacks, "cannot be loaded: %s", error);
+    if (load_code(FD_CODE, descriptor, &lacks, why, sizeof(why)) != FAAS_OK) {
+        template_fail(template, lacks, "%s", why);
     }
 
     if (template->start->flags & MESSAGE_CORE) {
@@ -245,50 +219,6 @@ template_load(template_t *template, faas_descriptor_t *descriptor)
     }
 
     (void) close(FD_CODE);
-
-    symbol = template_find(template, handle, &space);
-
-    if (descriptor_read(descriptor, symbol, space, why, sizeof(why))
-        != FAAS_OK)
-    {
-        template_fail(template, 0, "%s", why);
-    }
-}
-
-
-/* the descriptor of this object, not of one that it depends on */
-
-static const void *
-template_find(const template_t *template, void *handle, size_t *space)
-{
-    void             *symbol;
-    Dl_info           info;
-    ElfW(Sym)        *entry;
-    struct link_map  *map, *owner;
-
-    symbol = dlsym(handle, "faas_function");
-
-    if (symbol == NULL) {
-        template_fail(template, 0, "has no descriptor (FAAS_FUNCTION)");
-    }
-
-    if (dlinfo(handle, RTLD_DI_LINKMAP, &map) != 0
-        || dladdr1(symbol, &info, (void **) &owner, RTLD_DL_LINKMAP) == 0
-        || owner != map)
-    {
-        template_fail(template, 0,
-                      "has no descriptor (FAAS_FUNCTION) of its own");
-    }
-
-    *space = 0;
-
-    if (dladdr1(symbol, &info, (void **) &entry, RTLD_DL_SYMENT) != 0
-        && entry)
-    {
-        *space = entry->st_size;
-    }
-
-    return symbol;
 }
 
 

@@ -30,6 +30,7 @@
 #include "fds.h"
 #include "init.h"
 #include "message.h"
+#include "replay.h"
 #include "title.h"
 
 
@@ -62,6 +63,10 @@ main(int argc, char **argv)
     int            fd;
     zygote_t       zygote;
     struct pollfd  pfd[2];
+
+    if (argc > 1 && strcmp(argv[1], "--replay") == 0) {
+        return replay_run(argc, argv);
+    }
 
     fd = FD_CHANNEL;
 
