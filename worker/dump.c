@@ -434,13 +434,16 @@ dump_file(int directory, const char *name, const void *data, size_t n)
 }
 
 
+/* in pieces: it may be large */
+
 static int
 dump_body(int directory, const dump_t *d)
 {
-    int       rc;
-    void     *body;
-    ssize_t   n;
-    uint64_t  length, room;
+    int           fd, error;
+    ssize_t       n;
+    uint64_t      length, room, done;
+
+    static char   piece[65536];
 
     length = atomic_load(&d->core->body_length);
     room = (uint64_t) supervisor.settings->core_body;
@@ -449,13 +452,30 @@ dump_body(int directory, const dump_t *d)
         length = room;
     }
 
-    body = loop_alloc(length + 1);
-    n = pread(d->slot->core, body, length, sizeof(core_t));
-    rc = n == -1 ? -1 : dump_file(directory, "body", body, (size_t) n);
+    fd = openat(directory, "body", O_WRONLY|O_CREAT|O_EXCL|O_CLOEXEC, 0600);
 
-    free(body);
+    if (fd == -1) {
+        return -1;
+    }
 
-    return rc;
+    for (done = 0; done < length; done += (uint64_t) n) {
+        n = (ssize_t) (length - done < sizeof(piece) ? length - done
+                                                     : sizeof(piece));
+
+        n = pread(d->slot->core, piece, (size_t) n,
+                  (off_t) (sizeof(core_t) + done));
+
+        if (n <= 0 || write(fd, piece, (size_t) n) != n) {
+            error = errno;
+            close(fd);
+            errno = error;
+            return -1;
+        }
+    }
+
+    close(fd);
+
+    return 0;
 }
 
 

@@ -416,7 +416,7 @@ version_unready(version_t *v)
     good[sizeof(good) - 1] = '\0';
 
     if (f->current != v || atomic_load(&v->sh->proven) || v->given_up
-        || v->unready <= BACKOFF_FREE
+        || v->unready <= BACKOFF_FREE || f->backoff.row <= BACKOFF_FREE
         || good[0] == '\0' || strcmp(good, v->sh->sha256) == 0
         || version_find(f, "", FAAS_VERSION_LOADING) != NULL)
     {
