@@ -158,6 +158,14 @@ ngx_http_faas_host_start(ngx_cycle_t *cycle, ngx_http_faas_main_conf_t *fmcf)
     }
 
     if (rc != NGX_OK) {
+
+        if (alive != -1) {
+            ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
+                          "faas: the host was started as \"%V\", which and "
+                          "this module must be of one release",
+                          &fmcf->supervisor);
+        }
+
         return NGX_ERROR;
     }
 
@@ -425,8 +433,8 @@ ngx_http_faas_host_recv(ngx_log_t *log, ngx_str_t *state, int s,
     {
         ngx_log_error(NGX_LOG_EMERG, log, 0,
                       "faas: the host in \"%V\" is of layout %uD, this "
-                      "module, release %s, of layout %d: stop the nginx that "
-                      "runs it first",
+                      "module, release %s, of layout %d: restart nginx to "
+                      "have one",
                       state, m->head.layout, FAAS_RELEASE,
                       FAAS_SCOREBOARD_LAYOUT);
         return NGX_ERROR;
