@@ -27,6 +27,11 @@
 #define KEEPER_SPACING_MS    1000    /* between starts of a supervisor */
 #define KEEPER_LOCK_WAIT_MS  15000   /* for a predecessor that is ending */
 
+/* how often it is looked whether nginx is there; and how long a supervisor,
+   which needs less, is let end by itself when it is not */
+#define KEEPER_LOOK_MS       500
+#define KEEPER_END_MS        3700
+
 
 /* one descriptor that is kept */
 
@@ -38,6 +43,7 @@ typedef struct {
 
 static int keeper_lock(const char *state);
 static int keeper_living(void);
+static void keeper_look(void);
 static int keeper_is_wanted(void);
 static int keeper_is_open(int fd);
 static void keeper_answer(const char *text, const char *subject, int error);
@@ -61,6 +67,8 @@ static struct {
     pid_t           supervisor;     /* 0: none */
     int             status;         /* of the last one, as waitpid() gives */
     int             ending;         /* we were asked to end */
+    uint64_t        unwanted_ms;    /* since when nobody of nginx is there,
+                                       0: somebody is */
 
     keeper_item_t  *items;
     size_t          count;
@@ -325,6 +333,11 @@ keeper_start(const char *state)
             return WEXITSTATUS(status) == KEEPER_ENDED ? 0 : 1;
         }
 
+        if (keeper.ending) {
+            keeper_clean();
+            return 0;
+        }
+
         if (status != -1 && WIFSIGNALED(status)) {
             log_line(LOG_ALERT, 0, "supervisor was killed by signal %d, "
                      "starting another", WTERMSIG(status));
@@ -332,11 +345,6 @@ keeper_start(const char *state)
         } else if (status != -1) {
             log_line(LOG_ALERT, 0, "supervisor exited with code %d, "
                      "starting another", WEXITSTATUS(status));
-        }
-
-        if (keeper.ending) {
-            keeper_clean();
-            return 0;
         }
 
         /* one that was killed has a next one that ends all in order; one that
@@ -358,6 +366,36 @@ keeper_start(const char *state)
             nanosleep(&pause, NULL);
         }
     }
+}
+
+
+/*
+ * A supervisor ends by itself when the last process of nginx has; one that is
+ * stopped, or stuck, does not, and would hold all that there is.  What has
+ * lost keeper and supervisor ends at once.
+ */
+
+static void
+keeper_look(void)
+{
+    if (keeper_is_wanted()) {
+        keeper.unwanted_ms = 0;
+        return;
+    }
+
+    if (keeper.unwanted_ms == 0) {
+        keeper.unwanted_ms = keeper_now_ms();
+    }
+
+    if (keeper_now_ms() - keeper.unwanted_ms < KEEPER_END_MS) {
+        return;
+    }
+
+    log_line(LOG_ALERT, 0, "no nginx is there and supervisor %d does not end, "
+             "it is killed", (int) keeper.supervisor);
+
+    keeper.ending = 1;
+    (void) kill(keeper.supervisor, SIGKILL);
 }
 
 
@@ -478,9 +516,14 @@ keeper_serve(void)
 
     while (keeper.supervisor > 0) {
 
-        n = poll(p, 2, -1);
+        n = poll(p, 2, KEEPER_LOOK_MS);
 
         if (n == -1) {
+            continue;
+        }
+
+        if (n == 0) {
+            keeper_look();
             continue;
         }
 

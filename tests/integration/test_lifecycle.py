@@ -1,6 +1,7 @@
 """Start, reload, upgrade, end: what runs when, and that nothing is left."""
 
 import fcntl
+import http.client
 import os
 import pwd
 import signal
@@ -286,6 +287,52 @@ def test_reload_while_the_host_ends_starts_another(faas):
     assert host.log_has("the host is gone, starting another")
     # no instance outlives its host, whatever it is doing
     assert held[0].result().status in (502, 503, 504)
+
+
+def test_worker_shutdown_timeout_cuts_requests_and_leaves_nothing(faas):
+    host = faas(deploy=["probe"],
+                main="daemon off; worker_shutdown_timeout 200ms;", http="""
+        faas_function probe { max 1; queue 10 timeout=1h; timeout 1h; }""")
+    held = host.hold("g")
+    waiting = [host.held("w") for _ in range(3)]
+    wait_until(lambda: host.function("probe")["queue"]["waiting"] == 3)
+    host.reload()
+    for request in held + waiting:
+        with pytest.raises((http.client.HTTPException, OSError)):
+            request.result()
+    # what it ran for nobody is finished, and what waited never began
+    host.open("g")
+    assert host.get("/fn/probe").status == 200
+    assert host.entered("w") == []
+    f = host.function("probe")
+    assert (f["queue"]["waiting"], f["instances"]["idle"]) == (0, 1)
+
+
+PRINTS = """
+#include <stdio.h>
+#include <faas.h>
+static int prints(faas_request_t *r) {
+    int  i;
+
+    for (i = 0; i < 20000; i++) {
+        printf("line %d, and more than a pipe holds of them\\n", i);
+    }
+
+    return fflush(stdout) == 0 ? faas_printf(r, "printed") : -1;
+}
+FAAS_FUNCTION(.handler = prints)
+"""
+
+
+def test_function_prints_on_while_there_is_no_supervisor(faas):
+    host = faas(deploy={"prints": PRINTS})
+    host.allowed.append("supervisor was killed by signal 9")
+    for done in (1, 2, 3):
+        host.send(signal.SIGKILL, process(host, "--supervise"))
+        assert host.get("/fn/prints").text == "printed"
+        wait_until(lambda: host.function_log("prints").count("line ")
+                   == 20000 * done, "all lines")
+        wait_until(lambda: process(host, "--supervise"))
 
 
 def is_refused_as_ending(answer):

@@ -88,6 +88,19 @@ def test_sigterm_to_keeper_ends_all(host):
     wait_until(h.is_gone, "all to end")
 
 
+def test_stopped_supervisor_is_ended_with_nginx(host):
+    h = host(put={"hello": hello()})
+    master.Worker(h).call("hello")
+    pids = list(h.processes())
+    os.kill(h.supervisor, signal.SIGSTOP)
+    h.let_go()
+    wait_until(lambda: (harness.reap(), not alive(pids))[1], "all to end")
+    assert "does not end, it is killed" in h.log()
+    h.keeper = None
+    assert h.start() == "ready\n"
+    assert master.Worker(h).call("hello").status == 200
+
+
 def test_second_master_keeps_the_host_alive(host):
     h = host(put={"hello": hello()})
     h.attach()
