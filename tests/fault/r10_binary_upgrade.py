@@ -59,6 +59,8 @@ def start(x, host):
     host.settle()
     host.process = Daemon(host.pid())
     x.warm(host, FUNCTIONS)
+    # those that stay may come to be used by both workers
+    x.baseline[host]["instance"]["socket"] += 1
 
 
 def workers(pid):
