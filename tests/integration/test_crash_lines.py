@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+import fcgi_client
 import harness
 import master
 
@@ -258,3 +259,37 @@ def test_why_it_is_killed_survives_the_supervisor(host):
     how, request, _ = line(h)
     assert "over its timeout of 200 ms" in how
     assert request == 'request "x" "GET /y"'
+
+
+def test_what_prints_while_the_supervisor_is_replaced_lives(host):
+    h = host(start=False)
+    h.put("probe", """
+#include <faas.h>
+#include <stdio.h>
+#include <unistd.h>
+static int probe(faas_request_t *r) {
+    int  i;
+    for (i = 0; access("%s/enough", F_OK) != 0; i++) {
+        printf("line %%d\\n", i);
+        fflush(stdout);
+        usleep(5000);
+    }
+    return faas_printf(r, "%%d", i);
+}
+FAAS_FUNCTION(.handler = probe)
+""" % h.directory)
+    assert h.start() == "ready\n"
+    w = master.Worker(h)
+    slot, word = w.acquire("probe")
+    with h.connect(slot) as c:
+        c.send(c.head() + fcgi_client.stream(fcgi_client.STDIN, b""))
+        for _ in range(3):
+            h.kill_supervisor()
+        (h.directory / "enough").touch()
+        printed = int(c.read().body)
+    log = h.state / "log" / "probe.log"
+    wait_until(lambda: ": line %d\n" % (printed - 1) in log.read_text(),
+               "its last line")
+    found = re.findall(r": line (\d+)\n", log.read_text())
+    assert [int(n) for n in found] == list(range(printed))
+    assert lines(h) == []
