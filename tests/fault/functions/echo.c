@@ -5,6 +5,7 @@
  *   ms=N      how long it takes, 20 by default
  *   size=N    bytes of the answer behind its first line
  *   flush=1   sends the head first, then takes its time
+ *   gate=1    waits before that for as long as the ledger's `harm` is not 0
  */
 
 
@@ -25,6 +26,12 @@ echo(faas_request_t *r)
 
     id = record_id(r);
     record = record_begin(id);
+
+    while (record_number(r, "gate", 0) && record_head
+           && atomic_load(&record_head->harm))
+    {
+        record_sleep(1);
+    }
 
     if (record_number(r, "flush", 0)) {
         rc = record_answer(r, id, "-", "-");

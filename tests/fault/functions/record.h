@@ -64,7 +64,7 @@ typedef struct {
     _Atomic uint32_t  over;        /* executions that found all bytes taken */
     _Atomic uint32_t  over_process;    /* likewise: instances */
     _Atomic uint32_t  most;        /* executions at once, at least */
-    _Atomic uint32_t  harm;        /* script: bits of fragile.c */
+    _Atomic uint32_t  harm;        /* script: bits of fragile.c; a gate */
     _Atomic uint32_t  harm_permille;   /* script: of all instances */
     _Atomic uint32_t  harmed;      /* instances that were */
     uint32_t          reserved[4];
