@@ -25,7 +25,8 @@ OURS = {"server", "date", "content-type", "content-length", "connection",
         "transfer-encoding", "last-modified", "proxy-status", "retry-after",
         "x-outcome", "x-started", "x-worker", "location"}
 
-ID = rb"(?:id|own|next)-(\d+)\."
+# what tells whose an answer is
+TOKEN = re.compile(rb"[0-9a-f]{16}")
 
 END = record(END_REQUEST, bytes(8))
 
@@ -174,33 +175,38 @@ class Client:
 class Trial:
     """One hostile answer and the request after it."""
 
-    def __init__(self, x, client, n):
+    issued = set()
+
+    def __init__(self, x, host, client, n):
         self.client = client
+        self.note = host.gates / ("late-%d" % n)
+        self.token = b"%016x" % x.random.getrandbits(64)
+        Trial.issued.add(self.token)
         self.rng = x.random
         self.n = n
         self.kind = self.query = self.data = self.r = None
         self.wrong = None
 
     def run(self):
-        mine = b"id-%d." % self.n
+        mine = b"id " + self.token
         records = answer(self.rng, mine)
         self.data, self.kind = mutate(self.rng, records, mine)
         self.query = self.rng.choice((
             "then=return", "then=return", "then=quiet", "then=shut",
             "then=exit", "pieces=%d&then=return" % self.rng.choice(
                 (1, 2, 7, 100)),
-            "late=%d" % self.rng.randrange(1, 4)))
+            "late=%d&note=%s" % (self.rng.randrange(4), self.note)))
         if len(self.data) > 20000 and "pieces" in self.query:
             self.query = "then=return"
         if self.n % 200 == 0:
             self.query = "then=hang"
-        self.r = self.client.ask("POST", "/fn/rude?%s&text=own-%d."
-                                 % (self.query, self.n), self.data)
+        self.r = self.client.ask("POST", "/fn/rude?%s&text=own-%s" % (
+            self.query, self.token.decode()), self.data)
         self.wrong = self.judge()
-        if "late" in self.query:
+        if "late" in self.query and getattr(self.r, "status", 0) == 200:
             # it is written before the next request, not into its answer
-            time.sleep(0.006)
-        text = "next-%d." % self.n
+            fault.wait_until(self.note.exists, "what comes late")
+        text = "next-" + self.token.decode()
         after = self.client.ask("GET", "/fn/rude?text=" + text)
         if not self.wrong and (
                 after is None or isinstance(after, Exception)
@@ -220,10 +226,10 @@ class Trial:
             return "status %d" % r.status
         text = b"%s\n%s" % (str(r.headers).encode("latin-1", "replace"),
                             r.body)
-        ids = set(re.findall(ID, text))
-        if ids - set(re.findall(ID, self.data)) - {b"%d" % self.n}:
-            return "it holds another's answer: %r" % ids
-        if r.body.startswith((b"own-%d." % self.n, b"the function failed")):
+        others = set(TOKEN.findall(text)) & self.issued - {self.token}
+        if others:
+            return "it holds another's answer: %r" % others
+        if r.body.startswith((b"own-" + self.token, b"the function failed")):
             return None
         told = said(self.data).lower()
         for name in r.headers:
@@ -241,8 +247,8 @@ def hostile(x, host, client):
         for query in ("page=ended", "page=begun", "page=unbegun",
                       "reports=%d" % x.pick(20, 200), "child=hold",
                       "child=answer"):
-            text = "own-%d." % i
-            data = b"".join(answer(x.random, b"id-%d." % i))
+            text = "own-%d" % i
+            data = b"".join(answer(x.random, b"id"))
             client.ask("POST", "/fn/rude?%s&text=%s" % (query, text), data)
             x.check("another function answers during %s" % query,
                     client.ask("GET", "/fn/echo?ms=1").status == 200)
@@ -268,11 +274,11 @@ def run(x):
     count = x.times(1500, 10_000, 120)
     ends = {}
     kinds = {}
-    end = time.monotonic() + x.seconds(7, 600)
+    end = time.monotonic() + x.seconds(5, 600)
     n = 0
     while n < count and time.monotonic() < end:
         n += 1
-        trial = Trial(x, client, n).run()
+        trial = Trial(x, host, client, n).run()
         r = trial.r
         status = "cut" if r is None else str(getattr(r, "status", "none"))
         ends[status] = ends.get(status, 0) + 1

@@ -7,6 +7,8 @@
  *   again=N     the whole of it so many times
  *   before=MS   after so long
  *   late=MS     by a thread, so long after the handler has returned
+ *   gate=PATH   the thread waits for this file first
+ *   note=PATH   the thread makes this file when it has written
  *   then=       return (its own answer follows, as from any function), exit,
  *               shut (the connection), hang, quiet (it returns, but what it
  *               answers goes nowhere)
@@ -55,6 +57,8 @@
 typedef struct {
     int                       fd;
     long                      ms;
+    char                     *gate;        /* or NULL */
+    char                     *note;        /* or NULL */
     size_t                    n;
     char                      data[];
 } rude_late_t;
@@ -79,6 +83,19 @@ rude_is(faas_request_t *r, const char *name, const char *value)
     p = faas_query(r, name, NULL);
 
     return p && strcmp(p, value) == 0;
+}
+
+
+/* malloc()ed; NULL when there is none */
+
+static char *
+rude_copy(faas_request_t *r, const char *name)
+{
+    const char  *p;
+
+    p = faas_query(r, name, NULL);
+
+    return p ? strdup(p) : NULL;
 }
 
 
@@ -180,7 +197,19 @@ rude_later(void *data)
     rude_late_t  *late = data;
 
     rude_sleep(late->ms);
+
+    while (late->gate && access(late->gate, F_OK) == -1) {
+        rude_sleep(1);
+    }
+
     rude_write(late->fd, late->data, late->n, 0);
+
+    if (late->note) {
+        (void) close(open(late->note, O_CREAT|O_WRONLY, 0666));
+    }
+
+    free(late->gate);
+    free(late->note);
     free(late);
 
     return NULL;
@@ -188,7 +217,7 @@ rude_later(void *data)
 
 
 static int
-rude_start_late(int fd, const char *data, size_t n, long ms)
+rude_start_late(faas_request_t *r, int fd, const char *data, size_t n)
 {
     pthread_t     thread;
     rude_late_t  *late;
@@ -199,11 +228,16 @@ rude_start_late(int fd, const char *data, size_t n, long ms)
     }
 
     late->fd = fd;
-    late->ms = ms;
+    late->ms = rude_number(r, "late", 0);
     late->n = n;
     memcpy(late->data, data, n);
 
+    late->gate = rude_copy(r, "gate");
+    late->note = rude_copy(r, "note");
+
     if (pthread_create(&thread, NULL, rude_later, late) != 0) {
+        free(late->gate);
+        free(late->note);
         free(late);
         return -1;
     }
@@ -342,7 +376,7 @@ static int
 rude(faas_request_t *r)
 {
     int          fd;
-    long         i, late;
+    long         i;
     size_t       n;
     const char  *body, *text;
 
@@ -364,10 +398,8 @@ rude(faas_request_t *r)
 
     rude_sleep(rude_number(r, "before", 0));
 
-    late = rude_number(r, "late", -1);
-
-    if (late >= 0) {
-        return rude_start_late(fd, body, n, late)
+    if (faas_query(r, "late", NULL) != NULL) {
+        return rude_start_late(r, fd, body, n)
                || faas_printf(r, "%s", faas_query(r, "text", NULL));
     }
 
