@@ -18,11 +18,16 @@
 #include "loop.h"
 #include "owner.h"
 #include "place.h"
+#include "shortage.h"
 #include "supervisor.h"
 
 
 #define CONTROL_SOCKET   "control"
 #define CONTROL_BACKLOG  64
+
+/* without a descriptor to accept with; polled, the socket would be ready at
+   once, over and over */
+#define CONTROL_PAUSE_MS  500
 
 /* connections at once: 256 workers, some masters, and who else is let in */
 #define CONTROL_CONNECTIONS  1024
@@ -53,6 +58,8 @@ struct control_s {
 
 static int control_listen(void);
 static void control_accept(void *data, uint32_t events);
+static void control_pause(void);
+static void control_resume(void *data);
 static void control_accept_one(int fd);
 static control_t *control_create(int fd, control_kind_e kind);
 static void control_close(control_t *c);
@@ -72,6 +79,7 @@ static int control_send_pages(control_t *c);
 
 static struct {
     loop_event_t   listen;
+    loop_timer_t   paused;           /* until accept() is tried again */
     loop_job_t     pages;
     control_t     *list;
     uint32_t       count;
@@ -90,6 +98,7 @@ control_init(int state_dir)
     (void) state_dir;
 
     control.listen.handler = control_accept;
+    control.paused.handler = control_resume;
     control.pages.handler = control_pages;
 
     fd = deposit_take("control");
@@ -192,14 +201,36 @@ control_accept(void *data, uint32_t events)
                      SOCK_CLOEXEC|SOCK_NONBLOCK);
 
         if (fd == -1) {
-            if (errno == EMFILE || errno == ENFILE) {
-                log_line(LOG_CRIT, errno, "accept failed on \"control\"");
+            if (is_shortage(errno) && errno != EAGAIN) {
+                control_pause();
             }
 
             return;
         }
 
         control_accept_one(fd);
+    }
+}
+
+
+static void
+control_pause(void)
+{
+    log_line(LOG_CRIT, errno, "accept failed on \"control\"");
+
+    if (loop_change(&control.listen, 0) == 0) {
+        loop_arm(&control.paused, loop_now_ms() + CONTROL_PAUSE_MS);
+    }
+}
+
+
+static void
+control_resume(void *data)
+{
+    (void) data;
+
+    if (loop_change(&control.listen, EPOLLIN) == -1) {
+        loop_arm(&control.paused, loop_now_ms() + CONTROL_PAUSE_MS);
     }
 }
 

@@ -184,11 +184,16 @@ init_take_text(const message_in_t *start, size_t n)
     /* behind the zero that ends it */
 
     end++;
+    errno = 0;
 
     if (end < length
         && sdk_configure(start->text + end, length - end, why, sizeof(why))
            != FAAS_OK)
     {
+        if (errno == ENOMEM) {
+            init_fail(&start->head, "configuration");
+        }
+
         errno = 0;
         init_fail(&start->head, why);
     }

@@ -15,8 +15,10 @@
 #include "lineage_read.h"
 #include "log.h"
 #include "oom.h"
+#include "patrol.h"
 #include "place.h"
 #include "pool.h"
+#include "shortage.h"
 
 
 /* from SIGTERM to SIGKILL: over budget; told to retire */
@@ -483,6 +485,16 @@ instance_end_unparented(slot_t *s)
 
     pid = atomic_load(&s->sh->pid);
     fd = pid > 0 ? (int) syscall(SYS_pidfd_open, pid, 0) : -1;
+
+    /* without one it cannot be told whether it is gone: the next look asks
+       again, since a slot whose instance lives must not be filled */
+
+    s->unseen = fd == -1 && pid > 0 && is_shortage(errno);
+
+    if (s->unseen) {
+        patrol_soon();
+        return;
+    }
 
     s->unparented = 1;
     s->process.handler = instance_end_process;

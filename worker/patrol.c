@@ -112,6 +112,11 @@ patrol_look_at(slot_t *s)
         s->draining_ms = 0;
     }
 
+    if (s->unseen) {
+        instance_end_unparented(s);
+        return PATROL_SOON_MS;
+    }
+
     switch (faas_slot_state(word)) {
 
     case FAAS_SLOT_IDLE:

@@ -256,6 +256,7 @@ slot_return(slot_t *s)
     s->signals = 0;
     s->retired = 0;
     s->unparented = 0;
+    s->unseen = 0;
     s->bytes = 0;
 
     free(s->refused);

@@ -48,6 +48,8 @@ struct slot_s {
                                                 its budget */
     uint8_t                   signals;       /* 0, 1: asked, 2: killed */
     uint8_t                   retired;       /* it takes no more requests */
+    uint8_t                   unseen;        /* 1: unparented, and there was
+                                                no descriptor to wait with */
     uint8_t                   unparented;    /* its init is gone, or does
                                                 not know it */
     char                     *refused;       /* why it cannot start, in its

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from harness import ASAN, ROOT, PATIENCE, wait_until
+from harness import ASAN, ROOT, process_stat, wait_until
 
 sys.path.insert(0, str(ROOT / "tests/fault"))
 
@@ -170,3 +170,50 @@ def test_template_without_a_process_to_spare_is_asked_again(starved, call,
     with host.fault(call, role="template", error=error, n=1) as rule:
         assert host.get("/fn/probe").status == 200
         assert rule.failed == 1
+
+
+# -- descriptors of the supervisor --------------------------------------------
+
+def processor_time(pid):
+    """Ticks that a process has used."""
+
+    with open("/proc/%d/stat" % pid) as stat:
+        fields = stat.read().rsplit(")", 1)[1].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def test_supervisor_that_cannot_accept_does_not_spin(starved):
+    host = starved(workers=1, deploy=["probe"])
+    assert host.get("/fn/probe").status == 200
+    supervisor = host.status()["supervisor"]["pid"]
+    host.allowed.append("exited on signal 9")
+    with host.fault("accept4", role="supervisor", error=errno.EMFILE,
+                    every=True) as rule:
+        os.kill(host.workers()[0], signal.SIGKILL)
+        wait_until(lambda: rule.failed >= 2, "attempts")
+        before, failed = processor_time(supervisor), rule.failed
+        wait_until(lambda: rule.failed >= failed + 3, "more attempts")
+        # one each half second: nearly nothing
+        assert processor_time(supervisor) - before < 20
+        assert host.get("/fn/probe").status == 200
+    assert host.log_has("accept failed")
+    wait_until(lambda: host.get("/fn/probe").status == 200, "200")
+
+
+def test_instance_that_cannot_be_waited_for_keeps_its_slot(starved):
+    host = starved(deploy=["probe"], http="faas_function probe { max 1; }")
+    held = host.hold("a")[0]
+    first = host.entered("a")[0]
+    init = process_stat(first)[1]
+    host.allowed.append("killed by signal 9")
+    with host.fault("pidfd_open", role="supervisor", error=errno.EMFILE,
+                    every=True) as rule:
+        os.kill(first, signal.SIGSTOP)
+        os.kill(init, signal.SIGKILL)
+        wait_until(lambda: rule.failed > 2, "attempts")
+        counts = host.function("probe")["instances"]
+        assert sum(counts.values()) == 1, counts
+    host.open("a")
+    assert held.result().status == 200      # of another, since it was a GET
+    wait_until(lambda: host.get("/fn/probe").status == 200, "another")
+
