@@ -15,8 +15,13 @@ static char *ngx_http_faas_function_setting(ngx_conf_t *cf,
 static ngx_int_t ngx_http_faas_function_order(ngx_conf_t *cf,
     ngx_http_faas_function_conf_t *fn, ngx_http_faas_setting_t *small,
     ngx_http_faas_setting_t *large);
+static ngx_int_t ngx_http_faas_function_below(ngx_conf_t *cf,
+    ngx_http_faas_function_conf_t *fn, ngx_http_faas_function_conf_t *all,
+    ngx_http_faas_setting_t *small, ngx_http_faas_setting_t *large);
 static ngx_int_t ngx_http_faas_function_ceilings(ngx_conf_t *cf,
     ngx_http_faas_function_conf_t *fn, ngx_http_faas_function_conf_t *all);
+static ngx_int_t ngx_http_faas_function_count(ngx_conf_t *cf,
+    ngx_http_faas_main_conf_t *fmcf, ngx_uint_t n);
 static u_char *ngx_http_faas_function_lines(u_char *p, const char *name,
     ngx_array_t *lines);
 static size_t ngx_http_faas_function_lines_size(ngx_array_t *lines);
@@ -214,18 +219,83 @@ ngx_http_faas_function_check(ngx_conf_t *cf, ngx_http_faas_main_conf_t *fmcf)
             return NGX_ERROR;
         }
 
-        if (ngx_http_faas_setting_check_events(cf, &fn[i]) != NGX_OK) {
+        if (ngx_http_faas_setting_check_events(cf, &fn[i], all) != NGX_OK) {
             return NGX_ERROR;
         }
 
         if (all && &fn[i] != all
-            && ngx_http_faas_function_ceilings(cf, &fn[i], all) != NGX_OK)
+            && (ngx_http_faas_function_ceilings(cf, &fn[i], all) != NGX_OK
+                || ngx_http_faas_function_below(cf, &fn[i], all,
+                                         ngx_http_faas_setting_find("min"),
+                                         ngx_http_faas_setting_find("max"))
+                   != NGX_OK
+                || ngx_http_faas_function_below(cf, &fn[i], all,
+                                         ngx_http_faas_setting_find("spare"),
+                                         ngx_http_faas_setting_find("max"))
+                   != NGX_OK))
         {
             return NGX_ERROR;
         }
     }
 
-    return NGX_OK;
+    return ngx_http_faas_function_count(cf, fmcf,
+                                        fmcf->function_confs.nelts
+                                        - (all != NULL));
+}
+
+
+/* a board that is too small would be found out at the last deploy */
+
+static ngx_int_t
+ngx_http_faas_function_count(ngx_conf_t *cf, ngx_http_faas_main_conf_t *fmcf,
+    ngx_uint_t n)
+{
+    uint32_t                        most;
+    ngx_http_faas_function_conf_t  *fn;
+
+    most = faas_scoreboard_capacity(fmcf->scoreboard);
+
+    if (n <= most) {
+        return NGX_OK;
+    }
+
+    fn = fmcf->function_confs.elts;
+    fn += fmcf->function_confs.nelts - 1;
+
+    ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                  "%ui \"faas_function\" blocks are more than the %uD "
+                  "functions that \"faas_scoreboard %uz\" has room for in "
+                  "%s:%ui",
+                  n, most, fmcf->scoreboard, fn->place.file, fn->place.line);
+
+    return NGX_ERROR;
+}
+
+
+/* what of the block contradicts another setting's ceiling */
+
+static ngx_int_t
+ngx_http_faas_function_below(ngx_conf_t *cf,
+    ngx_http_faas_function_conf_t *fn, ngx_http_faas_function_conf_t *all,
+    ngx_http_faas_setting_t *small, ngx_http_faas_setting_t *large)
+{
+    int64_t  a, b;
+
+    a = ngx_http_faas_setting_value(fn, small);
+    b = ngx_http_faas_setting_value(all, large);
+
+    if (a == -1 || b == -1 || a <= b) {
+        return NGX_OK;
+    }
+
+    ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                  "\"%V %L\" in \"faas_function %V\" is more than "
+                  "\"%V %L\" in \"faas_function *\" (%s:%ui) in %s:%ui",
+                  &small->name, a, &fn->name, &large->name, b,
+                  all->place.file, all->place.line,
+                  fn->place.file, fn->place.line);
+
+    return NGX_ERROR;
 }
 
 

@@ -36,8 +36,12 @@ static char *ngx_http_faas_size(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_faas_core(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static char *ngx_http_faas_ignore_client_abort(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
 static char *ngx_http_faas_status(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static char *ngx_http_faas_check_busy_status(ngx_conf_t *cf, void *post,
+    void *data);
 static char *ngx_http_faas_check_state(ngx_conf_t *cf, void *post,
     void *data);
 static char *ngx_http_faas_check_user(ngx_conf_t *cf, void *post, void *data);
@@ -64,7 +68,7 @@ static ngx_http_faas_size_bounds_t  ngx_http_faas_memory_bounds = {
 };
 
 static ngx_conf_num_bounds_t  ngx_http_faas_busy_status_bounds = {
-    ngx_conf_check_num_bounds, 400, 599
+    ngx_http_faas_check_busy_status, 400, 599
 };
 
 static ngx_conf_post_t  ngx_http_faas_state_post = {
@@ -199,6 +203,13 @@ static ngx_command_t  ngx_http_faas_commands[] = {
       ngx_http_faas_async,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
+      NULL },
+
+    { ngx_string("faas_ignore_client_abort"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_http_faas_ignore_client_abort,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_faas_loc_conf_t, ignore_client_abort),
       NULL },
 
     { ngx_string("faas_status"),
@@ -466,10 +477,12 @@ ngx_http_faas_create_loc_conf(ngx_conf_t *cf)
      *     flcf->place = { NULL, 0 };
      *     flcf->async_place = { NULL, 0 };
      *     flcf->upstream = NULL;
+     *     flcf->abort_place = { NULL, 0 };
      */
 
     flcf->pass = NGX_CONF_UNSET;
     flcf->async = NGX_CONF_UNSET_UINT;
+    flcf->ignore_client_abort = NGX_CONF_UNSET;
 
     return flcf;
 }
@@ -694,6 +707,25 @@ ngx_http_faas_core(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 static char *
+ngx_http_faas_ignore_client_abort(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_faas_loc_conf_t *flcf = conf;
+
+    char  *rv;
+
+    rv = ngx_conf_set_flag_slot(cf, cmd, conf);
+
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
+
+    return ngx_http_faas_place(cf, &flcf->abort_place) == NGX_OK
+           ? NGX_CONF_OK : NGX_CONF_ERROR;
+}
+
+
+static char *
 ngx_http_faas_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_faas_loc_conf_t *flcf = conf;
@@ -740,6 +772,29 @@ ngx_http_faas_place(ngx_conf_t *cf, ngx_http_faas_place_t *place)
     (void) ngx_cpystrn(place->file, name->data, name->len + 1);
 
     return NGX_OK;
+}
+
+
+/* with some codes nginx means something else than to answer with them */
+
+static char *
+ngx_http_faas_check_busy_status(ngx_conf_t *cf, void *post, void *data)
+{
+    ngx_int_t *status = data;
+
+    if (*status == NGX_HTTP_REQUEST_TIME_OUT
+        || *status == NGX_HTTP_CLOSE
+        || (*status >= NGX_HTTP_NGINX_CODES
+            && *status <= NGX_HTTP_CLIENT_CLOSED_REQUEST))
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"faas_busy_status %i\" is a code that nginx "
+                           "does not answer with (408, 444, 494 to 499)",
+                           *status);
+        return NGX_CONF_ERROR;
+    }
+
+    return ngx_conf_check_num_bounds(cf, post, data);
 }
 
 

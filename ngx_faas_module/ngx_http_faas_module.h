@@ -157,6 +157,9 @@ typedef struct {
     ngx_http_faas_place_t     async_place;
     ngx_array_t              *params;          /* fastcgi_param of the location
                                                   itself, for its `if`s */
+    ngx_flag_t                ignore_client_abort;    /* UNSET: what the stock
+                                                  directive says */
+    ngx_http_faas_place_t     abort_place;
     ngx_http_upstream_conf_t *upstream;        /* of the FastCGI module, where
                                                   pass is 1 */
     ngx_http_faas_place_t     place;           /* of the directive */

@@ -25,6 +25,9 @@
 /* a flag of the stock upstream's conf, which is thereby found */
 #define NGX_HTTP_FAAS_PASS_BUFFERING  "fastcgi_buffering"
 
+/* what faas_ignore_client_abort stands for */
+#define NGX_HTTP_FAAS_PASS_ABORT      "fastcgi_ignore_client_abort"
+
 /* the tables below as text take half of it */
 #define NGX_HTTP_FAAS_PASS_TEXT       8192
 
@@ -37,6 +40,8 @@ typedef struct {
 
 static ngx_int_t ngx_http_faas_pass_upstream(ngx_conf_t *cf,
     ngx_http_faas_main_conf_t *fmcf);
+static ngx_int_t ngx_http_faas_pass_merge_abort(ngx_conf_t *cf,
+    ngx_http_faas_loc_conf_t *prev, ngx_http_faas_loc_conf_t *flcf);
 static ngx_module_t *ngx_http_faas_pass_fastcgi(ngx_conf_t *cf);
 static ngx_command_t *ngx_http_faas_pass_command(ngx_module_t *module,
     const char *name);
@@ -313,6 +318,46 @@ ngx_http_faas_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
+/* what a location itself says counts, by whichever of the two names */
+
+static ngx_int_t
+ngx_http_faas_pass_merge_abort(ngx_conf_t *cf, ngx_http_faas_loc_conf_t *prev,
+    ngx_http_faas_loc_conf_t *flcf)
+{
+    ngx_uint_t      stock;
+    ngx_flag_t     *field;
+    ngx_command_t  *cmd;
+
+    field = ngx_http_faas_pass_field(cf, NGX_HTTP_FAAS_PASS_ABORT, &cmd);
+
+    stock = field != NULL && cmd->set == ngx_conf_set_flag_slot
+            && *field != NGX_CONF_UNSET;
+
+    if (flcf->ignore_client_abort == NGX_CONF_UNSET) {
+
+        if (!stock) {
+            flcf->ignore_client_abort = prev->ignore_client_abort;
+        }
+
+        return NGX_OK;
+    }
+
+    if (!stock) {
+        return NGX_OK;
+    }
+
+    ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                  "\"faas_ignore_client_abort %s\" cannot be beside \""
+                  NGX_HTTP_FAAS_PASS_ABORT " %s\", which it sets itself, in "
+                  "%s:%ui",
+                  flcf->ignore_client_abort ? "on" : "off",
+                  *field ? "on" : "off",
+                  flcf->abort_place.file, flcf->abort_place.line);
+
+    return NGX_ERROR;
+}
+
+
 /*
  * The filter module's merge, which runs after the FastCGI module's (config):
  * what that has for the location is there now.
@@ -343,6 +388,10 @@ ngx_http_faas_pass_merged(ngx_conf_t *cf, void *parent, void *child)
 
     flcf->upstream = (ngx_http_upstream_conf_t *)
                      (field - offsetof(ngx_http_upstream_conf_t, buffering));
+
+    if (flcf->ignore_client_abort != NGX_CONF_UNSET) {
+        flcf->upstream->ignore_client_abort = flcf->ignore_client_abort;
+    }
 
     return ngx_http_faas_accel_merge(cf, flcf);
 }
@@ -392,6 +441,10 @@ ngx_http_faas_pass_merge(ngx_conf_t *cf, ngx_http_faas_loc_conf_t *prev,
     ngx_module_t              *module;
     ngx_array_t              **params;
     ngx_http_core_loc_conf_t  *clcf;
+
+    if (ngx_http_faas_pass_merge_abort(cf, prev, flcf) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
     module = ngx_http_faas_pass_fastcgi(cf);

@@ -67,8 +67,9 @@ char *ngx_http_faas_setting_share(ngx_conf_t *cf,
 char *ngx_http_faas_setting_durability(ngx_conf_t *cf,
     ngx_http_faas_function_conf_t *fn, ngx_http_faas_setting_t *setting);
 
+/* all: the ceilings, or NULL */
 ngx_int_t ngx_http_faas_setting_check_events(ngx_conf_t *cf,
-    ngx_http_faas_function_conf_t *fn);
+    ngx_http_faas_function_conf_t *fn, ngx_http_faas_function_conf_t *all);
 
 
 #endif /* NGX_HTTP_FAAS_SETTING_H_INCLUDED */

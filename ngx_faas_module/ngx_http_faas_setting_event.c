@@ -295,12 +295,13 @@ ngx_http_faas_setting_push(ngx_conf_t *cf, ngx_array_t **lines,
 
 /*
  * A batch has no effects that could be once: its messages may come again in
- * another company.  And calls at once beyond `max` would only wait.
+ * another company.  Calls at once beyond `max` would only wait.  And a message
+ * whose lease is over while its call still runs is given to another one.
  */
 
 ngx_int_t
 ngx_http_faas_setting_check_events(ngx_conf_t *cf,
-    ngx_http_faas_function_conf_t *fn)
+    ngx_http_faas_function_conf_t *fn, ngx_http_faas_function_conf_t *all)
 {
     char             why[FAAS_EVENT_WHY_SIZE];
     ngx_str_t       *line;
@@ -335,6 +336,31 @@ ngx_http_faas_setting_check_events(ngx_conf_t *cf,
                           "\"consume %s parallel=%uD\" is more than "
                           "\"max %i\" in \"faas_function %V\" in %s:%ui",
                           c.queue, c.parallel, fn->max, &fn->name,
+                          fn->place.file, fn->place.line);
+            return NGX_ERROR;
+        }
+
+        if (all && all->max != NGX_CONF_UNSET
+            && c.parallel > (uint32_t) all->max)
+        {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "\"consume %s parallel=%uD\" in \"faas_function "
+                          "%V\" is more than \"max %i\" in "
+                          "\"faas_function *\" (%s:%ui) in %s:%ui",
+                          c.queue, c.parallel, &fn->name, all->max,
+                          all->place.file, all->place.line,
+                          fn->place.file, fn->place.line);
+            return NGX_ERROR;
+        }
+
+        if (c.lease_ms && fn->timeout != NGX_CONF_UNSET_MSEC
+            && c.lease_ms < fn->timeout)
+        {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "\"consume %s lease=%uDms\" is less than "
+                          "\"timeout %Mms\" in \"faas_function %V\" in "
+                          "%s:%ui",
+                          c.queue, c.lease_ms, fn->timeout, &fn->name,
                           fn->place.file, fn->place.line);
             return NGX_ERROR;
         }

@@ -32,6 +32,21 @@ static void *faas_scoreboard_at(faas_scoreboard_t *sb, uint64_t offset);
 static uint32_t faas_scoreboard_workers_used(faas_scoreboard_t *sb);
 
 
+uint32_t
+faas_scoreboard_capacity(uint64_t size)
+{
+    faas_layout_t  l;
+
+    if (size < FAAS_SCOREBOARD_SIZE_MIN || size > FAAS_SCOREBOARD_SIZE_MAX) {
+        return 0;
+    }
+
+    faas_scoreboard_layout(size, &l);
+
+    return l.nfunctions;
+}
+
+
 int
 faas_scoreboard_format(faas_scoreboard_t *sb, uint64_t size,
     const char *release)

@@ -470,6 +470,9 @@ _Static_assert(sizeof(faas_scoreboard_t) <= 4096, "the header is one page");
 int faas_scoreboard_format(faas_scoreboard_t *sb, uint64_t size,
     const char *release);
 
+/* how many functions a board of so many bytes has room for; 0: out of range */
+uint32_t faas_scoreboard_capacity(uint64_t size);
+
 /*
  * Checks a mapped board before anything else is read: magic, layout, sizes
  * and that each region ends inside size bytes.  NULL when good, else a

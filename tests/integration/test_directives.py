@@ -103,6 +103,19 @@ GOOD = [
     HOST + "faas_core on body=1g keep=10000;",
     HOST + "faas_core off;",
     HOST + "faas_memory 1048576g; faas_busy_status 599;",
+    HOST + "faas_busy_status 500;",
+    HOST + "faas_scoreboard 1m;" + "".join(
+        "faas_function a%d { }" % i for i in range(8))
+    + "faas_function * { }",
+    HOST + "faas_function * { max 3; } faas_function a { min 3; spare 3;"
+           "consume q parallel=3; }",
+    HOST + "faas_function a { consume q lease=30s; timeout 30s; }",
+    HOST + "faas_memory 64m; faas_function a { min 8; memory 32m; }",
+    location("faas_ignore_client_abort on; location / { faas_pass;"
+             "location /a { fastcgi_ignore_client_abort off; faas_pass; }"
+             "location /b { faas_ignore_client_abort off; faas_pass; } }"),
+    location("fastcgi_ignore_client_abort on; location / { faas_pass;"
+             "faas_ignore_client_abort off; if ($arg_x) { faas_pass a; } }"),
     HOST + "faas_user nobody; faas_deployer root;",
     HOST + "faas_supervisor /nowhere/faas-supervisor;",
     HOST + "faas_function a { }",
@@ -215,6 +228,14 @@ BAD = [
     ("faas_core on;\nfaas_core off;", 2, "is duplicate"),
     ("faas_busy_status 399;", 1, "400"),
     ("faas_busy_status 600;", 1, "599"),
+    ("faas_busy_status 408;", 1, "408", "does not answer with"),
+    ("faas_busy_status 444;", 1, "\"faas_busy_status 444\""),
+    ("faas_busy_status 494;", 1, "does not answer with"),
+    ("faas_busy_status 499;", 1, "does not answer with"),
+    ("faas_ignore_client_abort;", 1, "invalid number of arguments"),
+    ("faas_ignore_client_abort maybe;", 1, "it must be \"on\" or \"off\""),
+    ("faas_ignore_client_abort on;\nfaas_ignore_client_abort on;", 2,
+     "is duplicate"),
     ("faas_busy_status x;", 1, "invalid number"),
     ("faas_sticky x;", 1, "unknown directive \"faas_sticky\""),
     ("server { faas_functions a; }", 1, "is not allowed here"),
@@ -403,12 +424,25 @@ BAD = [
      "max_requests 2"),
     ("faas_memory 16m;\nfaas_function a { memory 17m; }", 2,
      "17825792", "16777216"),
+    ("faas_memory 16m;\nfaas_function * { memory 17m; }", 2,
+     "17825792", "16777216"),
+    ("faas_function a { consume q lease=5s; timeout 6s; }", 1,
+     "lease=5000ms", "timeout 6000ms"),
+    ("faas_scoreboard 1m;\n%s" % "\n".join(
+        "faas_function a%d { }" % i for i in range(9)), 10, "9 \"faas_function"
+     "\" blocks", "8 functions", "faas_scoreboard 1048576"),
 
     # ceilings
     ("faas_function * { max 3; }\nfaas_function a { max 4; }", 2,
      "\"max 4\"", "\"max 3\"", "nginx.conf:%d" % (MARK + 1)),
     ("faas_function a { max 4; }\nfaas_function * { max 3; }", 1,
      "\"max 4\"", "\"max 3\"", "nginx.conf:%d" % (MARK + 2)),
+    ("faas_function * { max 3; }\nfaas_function a { min 4; }", 2,
+     "\"min 4\"", "\"max 3\"", "nginx.conf:%d" % (MARK + 1)),
+    ("faas_function a { spare 4; }\nfaas_function * { max 3; }", 1,
+     "\"spare 4\"", "\"max 3\"", "nginx.conf:%d" % (MARK + 2)),
+    ("faas_function * { max 3; }\nfaas_function a { consume q parallel=4; }",
+     2, "parallel=4", "\"max 3\"", "nginx.conf:%d" % (MARK + 1)),
     ("faas_function * { timeout 3s; }\nfaas_function a { timeout 4s; }", 2,
      "\"timeout 4000ms\"", "\"timeout 3000ms\""),
     ("faas_function * { queue 9 timeout=3s; }\n"
@@ -462,6 +496,17 @@ def test_owned_directive_beside_faas_pass_is_refused(check, owned, order,
                 "\"%s\"" % (owned.split()[0] if "param" not in owned
                             else owned.rsplit(" ", 1)[0]),
                 "\"%s\"" % pass_.split()[0])
+
+
+@pytest.mark.parametrize("own", ["on", "off"])
+@pytest.mark.parametrize("stock", ["on", "off"])
+def test_stock_directive_beside_faas_ignore_client_abort_is_refused(check, own,
+                                                                    stock):
+    check.fails(location("location / { faas_pass;\n"
+                         "fastcgi_ignore_client_abort %s;\n"
+                         "faas_ignore_client_abort %s; }" % (stock, own)), 5,
+                "\"faas_ignore_client_abort %s\"" % own,
+                "\"fastcgi_ignore_client_abort %s\"" % stock)
 
 
 @pytest.mark.parametrize("name", [

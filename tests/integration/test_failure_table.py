@@ -428,6 +428,48 @@ def test_row_client_went_away_while_it_ran(table):
     host.open("g")
 
 
+def test_client_gone_mid_call_leaves_the_slot_until_the_deadline(table):
+    """An instance that does not come back is killed; nobody got its slot."""
+
+    host = table(deploy=["probe"], http="""
+        faas_function probe { max 1; timeout 700ms; queue 9 timeout=60s; }""")
+    path = "/fn/probe?gate=%s/g" % host.gates
+    with host.wire() as wire:
+        wire.send("GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path)
+        wait_until(lambda: host.entered("g"))
+    pid = host.entered("g")[0]
+    assert logged(host, path) == ("499", "cancelled", "1")
+    assert host.get("/fn/probe").json["pid"] != pid
+    assert not os.path.exists("/proc/%d" % pid)
+    assert host.function("probe")["totals"]["kills"] == 1
+
+
+def test_client_gone_is_ignored_if_that_is_said(table):
+    """What runs and what waits go on to their ends."""
+
+    host = table(deploy=["probe"], workers=1,
+                 location="faas_ignore_client_abort on;",
+                 http="faas_function probe { max 1; }")
+    paths = ["/fn/probe?log=ran-%s&gate=%s/g" % (name, host.gates)
+             for name in "ab"]
+    wires = []
+    for path in paths:
+        wires.append(host.wire())
+        wires[-1].send("GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path)
+        wait_until(lambda: host.entered("g"))
+    wait_until(lambda: host.function("probe")["queue"]["waiting"] == 1)
+    for wire in wires:
+        wire.close()
+    # the worker has seen what came before this
+    assert host.answers()
+    host.open("g")
+    for path in paths:
+        assert logged(host, path) == ("200", "ok", "1")
+    wait_until(lambda: "ran-b" in host.function_log("probe"))
+    assert host.function("probe")["totals"]["outcomes"]["ok"] == 2
+    assert host.function("probe")["totals"]["outcomes"]["cancelled"] == 0
+
+
 HOWS = {"exit=1": ("crash", "upstream prematurely closed"),
         "die=9": ("crash", "signal 9"),
         "fail=1": ("crash", "faas: function"),
