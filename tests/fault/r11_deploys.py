@@ -39,22 +39,6 @@ def in_place(host, path, name):
             out.write(data)
 
 
-def rehearse(x, host):
-    """So that the slots of two versions at once have been used: they stay."""
-
-    load = x.load(host, "/fn/echo?ms=5", connections=16, seconds=60,
-                  unchecked=True)
-    x.warmed.add(fault.Load.first_id - 1 >> 32)
-    for path in versions(x, 4).values():
-        host.put(path, "echo.so")
-        host.wait_version("echo", path)
-        fault.wait_until(lambda: len(fault.instances(host, "echo")) >= 4,
-                         "its instances")
-    load.stop().result()
-    x.at_rest(host)
-    x.baseline[host] = x.open_descriptors(host)
-
-
 def deploys(x, host):
     count = x.times(8, 200, 120)
     made = versions(x, min(count, 20))
@@ -227,7 +211,7 @@ def verdict_of(host, name, data):
 
 def run(x):
     host = x.host(FUNCTIONS)
-    rehearse(x, host)
+    x.allow_slots(host, 2 * x.limits["echo"])
     deploys(x, host)
     x.at_rest(host)
     bad_files(x, host)

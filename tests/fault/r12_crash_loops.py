@@ -69,6 +69,7 @@ def rehearse(x, host):
     mend(x, host)
     x.at_rest(host)
     x.baseline[host] = x.open_descriptors(host)
+    x.allow_slots(host, 4 * len(PATHS))
 
 
 def held_longest(host, longest):

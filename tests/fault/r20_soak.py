@@ -102,6 +102,7 @@ class Soak:
 def run(x):
     host = x.host(FUNCTIONS)
     soak = Soak(x, host)
+    x.allow_slots(host, 2 * x.limits["id"])
     soak.change()
     x.at_rest(host)
     before = None

@@ -423,7 +423,10 @@ class Host:
                       user="user www-data;" if IS_ROOT and not self.user
                       else "")
         text = values.pop("template") % values
-        (self.dir / "nginx.conf").write_text(text)
+        # whole or not at all: a reload may be reading it
+        new = self.dir / "nginx.conf.new"
+        new.write_text(text)
+        new.rename(self.dir / "nginx.conf")
         return self
 
     def command(self, *arguments):
