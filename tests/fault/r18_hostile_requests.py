@@ -110,8 +110,9 @@ class Responder:
         while i < len(data):
             a, i = number(i)
             b, i = number(i)
-            found.setdefault(data[i:i + a].decode("latin-1"),
-                             data[i + a:i + a + b].decode("latin-1"))
+            # the last of a name counts, as it does in JSON
+            found[data[i:i + a].decode("latin-1")] = data[
+                i + a:i + a + b].decode("latin-1")
             i += a + b
         return found
 
@@ -277,31 +278,37 @@ FAAS_FUNCTION(.handler = bomb, .routes =
 """
 
 
-def bombs(x, port):
-    spans = {"plain": [], "bomb": []}       # microseconds
+BOMBS = ["/bomb/plain", "/" + "a" * 25 + "!", "/" + "a" * 3000 + "!",
+         "/b/" + "x" * 30, "/b/" + "x" * 2000, "/c/" + "," * 60,
+         "/c/" + "a," * 500, "/c/" + "," * 3000]
+
+
+def bombs(x, host, port):
+    """What each costs nginx's worker: time on a processor, whatever else the
+    machine does meanwhile."""
+
+    def spent():
+        with open("/proc/%d/schedstat" % host.workers()[0]) as file:
+            return int(file.read().split()[0]) / 1e6
+
     wire = Wire(port)
-    for n in range(x.pick(60, 1000)):
-        for kind, path in (("plain", "/bomb/x"),
-                           ("bomb", x.random.choice((
-                               "/" + "a" * 25 + "!", "/" + "a" * 3000 + "!",
-                               "/b/" + "x" * 30, "/b/" + "x" * 2000,
-                               "/c/" + "," * 60, "/c/" + "a," * 500)))):
-            begun = time.monotonic_ns() // 1000
+    costs = []
+    times = x.pick(20, 300)
+    for path in BOMBS:
+        begun = spent()
+        for _ in range(times):
             wire.send("GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path)
             r = wire.response()
-            spans[kind].append((begun, time.monotonic_ns() // 1000))
-            expected = (404, 405, 200, 500) if kind == "bomb" else (200,)
-            x.check("a bomb is answered", r.status in expected, r)
+            x.check("a bomb is answered", r.status in (200, 404, 500), r)
             if r.headers.get("Connection") == "close":
                 wire.close()
                 wire = Wire(port)
+        costs.append((spent() - begun) / times)
     wire.close()
-    usual = fault.percentile([end - begun for begun, end in spans["plain"]],
-                             50)
-    x.figure("a plain request", "p50 %.2f ms" % (usual / 1000))
-    x.bound("a regex bomb costs more by",
-            [(min(begun + usual, end), end) for begun, end in spans["bomb"]],
-            2, part=99)
+    x.figure("ms of processor time of a plain request", "%.2f" % costs[0])
+    x.figure("of routes that explode", " ".join("%.2f" % c
+                                                for c in costs[1:]))
+    x.check("a regex bomb costs at most 2 ms", max(costs) <= 2, costs)
 
 
 def run(x):
@@ -313,9 +320,9 @@ def run(x):
     host.deploy("bomb", BOMB)
     fault.wait_until(lambda: verdict(
         ports["ours"], b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")[0] == [200])
-    count = x.times(250, 2000, 60)
+    count = x.times(200, 2000, 60)
     statuses = {}
-    end = time.monotonic() + x.seconds(9, 900)
+    end = time.monotonic() + x.seconds(7, 900)
     n = 0
     while n < count and time.monotonic() < end:
         n += 1
@@ -330,7 +337,7 @@ def run(x):
             break
     x.figure("requests", "%d: %s" % (n, ", ".join(
         "%s %d" % item for item in sorted(statuses.items()))))
-    bombs(x, ports["routes"])
+    bombs(x, host, ports["routes"])
     responder.socket.close()
     x.at_rest(host)
     x.baseline[host] = x.open_descriptors(host)
