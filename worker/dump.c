@@ -440,7 +440,7 @@ static int
 dump_body(int directory, const dump_t *d)
 {
     int           fd, error;
-    ssize_t       n;
+    ssize_t       n, written;
     uint64_t      length, room, done;
 
     static char   piece[65536];
@@ -465,8 +465,10 @@ dump_body(int directory, const dump_t *d)
         n = pread(d->slot->core, piece, (size_t) n,
                   (off_t) (sizeof(core_t) + done));
 
-        if (n <= 0 || write(fd, piece, (size_t) n) != n) {
-            error = errno;
+        written = n > 0 ? write(fd, piece, (size_t) n) : -1;
+
+        if (written != n) {
+            error = written == -1 ? errno : ENOSPC;
             close(fd);
             errno = error;
             return -1;

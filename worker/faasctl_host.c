@@ -146,7 +146,7 @@ host_ask(faas_control_type_e type, const char *text)
         (void) fprintf(stderr, "faasctl: the host is of layout %u, this "
                        "faasctl, release %s, of layout %u\n",
                        host_answer.head.layout, FAAS_RELEASE,
-                       FAAS_SCOREBOARD_LAYOUT);
+                       (unsigned) FAAS_SCOREBOARD_LAYOUT);
 
     } else if (rc == FAAS_DONE || (rc == FAAS_ERROR && error == EPIPE)) {
         (void) fprintf(stderr, "faasctl: \"%s\" does not answer us: only root "

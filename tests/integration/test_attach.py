@@ -138,6 +138,7 @@ def test_configuration_is_told_as_text(fake):
     host.configure(log_level="warn", http="""
         faas_user nobody; faas_deployer root; faas_scoreboard 1m;
         faas_memory 1g;
+        faas_core on keep=7 body=64k;
         faas_function * { max 64; queue 500 timeout=1m; memory 1g; }
         faas_function a-1 {
             mode oneshot; min 1; max 3; spare 2; queue 5 timeout=1500ms;
@@ -161,6 +162,9 @@ def test_configuration_is_told_as_text(fake):
         "log_level 5",
         "scoreboard 1048576",
         "memory 1073741824",
+        "core 1",
+        "core_keep 7",
+        "core_body 65536",
         "function *",
         " max 64",
         " queue 500",

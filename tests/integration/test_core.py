@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import subprocess
 
 import pytest
 
@@ -356,13 +357,36 @@ def test_the_oldest_go_and_the_memory_is_empty_again(host):
 
 
 @plain
-def test_a_disk_that_is_full_is_a_line(host):
+def test_a_directory_that_cannot_be_had_is_a_line(host):
     h = host(put={"crash": source()}, core=1)
     (h.state / "core").write_text("no directory")
     w = master.Worker(h)
     send(h, w, "how=segv")
     wait_until(lambda: "there is no dump of slot" in h.log(), "the line")
     assert h.header.restarts == 0
+
+
+@plain
+@pytest.mark.skipif(not harness.IS_ROOT, reason="mounts")
+def test_no_space_is_a_line_and_leaves_nothing_half(host):
+    h = host(put={"crash": source()}, core=1)
+    core = h.state / "core"
+    core.mkdir(mode=0o700)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none",
+                       str(core)], capture_output=True).returncode:
+        pytest.skip("no mounts here")
+    try:
+        w = master.Worker(h)
+        send(h, w, "how=segv&body=1", b"x" * 200000)
+        wait_until(lambda: "there is no dump of slot 0 (28: No space left on "
+                   "device)" in h.log(), "the line")
+        assert list(core.iterdir()) == []
+        harness.time.sleep(1)
+        send(h, w, "how=segv&body=1", b"small")
+        assert (dump(h) / "body").read_bytes() == b"small"
+        assert h.header.restarts == 0
+    finally:
+        subprocess.run(["umount", str(core)], check=True)
 
 
 @plain
