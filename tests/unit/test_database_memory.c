@@ -11,87 +11,25 @@
  */
 
 #include "database_fixture.h"
+#include "memory_faults.h"
 
 
 /* SQLite counts what it asks for through these, we through the linker's */
 
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-
-
 static sqlite3_mem_methods  test_memory;
-static long                 test_left = -1;    /* until one fails, -1: never */
-static int                  test_forever;      /* all after it fail as well */
-static int                  test_failed;       /* how many did */
-
-
-static int
-test_fails(void)
-{
-    if (test_left < 0) {
-        return 0;
-    }
-
-    if (test_left > 0) {
-        test_left--;
-        return 0;
-    }
-
-    if (!test_forever) {
-        test_left = -1;
-    }
-
-    test_failed++;
-
-    return 1;
-}
-
-
-void *
-__wrap_malloc(size_t n)
-{
-    return test_fails() ? NULL : __real_malloc(n);
-}
-
-
-void *
-__wrap_calloc(size_t n, size_t size)
-{
-    return test_fails() ? NULL : __real_calloc(n, size);
-}
-
-
-void *
-__wrap_realloc(void *p, size_t n)
-{
-    return test_fails() ? NULL : __real_realloc(p, n);
-}
 
 
 static void *
 test_sqlite_malloc(int n)
 {
-    return test_fails() ? NULL : test_memory.xMalloc(n);
+    return memory_fails() ? NULL : test_memory.xMalloc(n);
 }
 
 
 static void *
 test_sqlite_realloc(void *p, int n)
 {
-    return test_fails() ? NULL : test_memory.xRealloc(p, n);
-}
-
-
-static void
-test_fail_at(long n, int forever)
-{
-    test_left = n;
-    test_forever = forever;
-    test_failed = 0;
+    return memory_fails() ? NULL : test_memory.xRealloc(p, n);
 }
 
 
@@ -140,7 +78,7 @@ test_may(const char *what, long n, int rc)
     if (rc != FAAS_OK && rc != FAAS_EFULL && rc != FAAS_ERROR
         && rc != FAAS_EUNAVAILABLE)
     {
-        test_fail_at(-1, 0);
+        memory_fails_at(-1, 0);
         fail_msg("%s, n = %ld: %d", what, n, rc);
     }
 }
@@ -305,7 +243,7 @@ test_nth_allocation_fails(int forever)
         snprintf(why, sizeof(why), "%s/%s.db-shm", test_directory, name);
         (void) unlink(why);
 
-        test_fail_at(n, forever);
+        memory_fails_at(n, forever);
 
         d = database_open(test_directory, name, DATABASE_CREATE
                           |DATABASE_NORMAL, test_scope_here()->deadline_ms,
@@ -314,7 +252,7 @@ test_nth_allocation_fails(int forever)
         if (d == NULL) {
             test_may("open", n, code);
             assert_true(why[0] != '\0');
-            test_left = -1;
+            memory_faults.left = -1;
             d = database_open(test_directory, name, DATABASE_CREATE
                               |DATABASE_NORMAL,
                               test_scope_here()->deadline_ms, &code, why,
@@ -323,11 +261,11 @@ test_nth_allocation_fails(int forever)
         }
 
         test_run(d, n, 0, &done);
-        failed = test_failed;
+        failed = memory_faults.failed;
 
         /* there is memory again */
 
-        test_fail_at(-1, 0);
+        memory_fails_at(-1, 0);
         test_run(d, n, 1, &done);
         assert_true(done.set >= 1 && done.sum >= 1 && done.once >= 1
                     && done.migrated);

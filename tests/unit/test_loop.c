@@ -1,5 +1,5 @@
 /* objects: base/loop.c base/log.c */
-/* libs: -Wl,--wrap=calloc -Wl,--wrap=realloc */
+/* libs: -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc */
 
 /*
  * Descriptors, timers and jobs of the supervisor's loop.
@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "loop.h"
+#include "memory_faults.h"
 
 
 #define TIMERS  500
@@ -33,29 +34,6 @@ static loop_event_t  two[2];
 static int           served;
 static loop_job_t    jobs[3];
 static int           ran[3];
-
-
-static int           denied;        /* allocations that fail from now */
-
-
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-
-
-void *
-__wrap_calloc(size_t n, size_t size)
-{
-    return denied > 0 && denied-- ? NULL : __real_calloc(n, size);
-}
-
-
-void *
-__wrap_realloc(void *p, size_t n)
-{
-    return denied > 0 && denied-- ? NULL : __real_realloc(p, n);
-}
 
 
 static int
@@ -241,19 +219,19 @@ test_moment_without_memory_is_waited_out(void **state)
 
     began = loop_clock_us();
 
-    denied = 3;
+    memory_fails_at(0, 0);
     p = loop_alloc(8);
-    assert_int_equal(denied, 0);
+    assert_int_equal(memory_faults.failed, 1);
     assert_memory_equal(p, "\0\0\0\0\0\0\0", 8);
 
-    denied = 1;
+    memory_fails_at(0, 0);
     p = loop_realloc(p, 1000);
-    assert_int_equal(denied, 0);
+    assert_int_equal(memory_faults.failed, 1);
     assert_memory_equal(p, "\0\0\0\0\0\0\0", 8);
 
-    denied = 1;
+    memory_fails_at(0, 0);
     text = loop_strdup("ab", 1);
-    assert_int_equal(denied, 0);
+    assert_int_equal(memory_faults.failed, 1);
     assert_string_equal(text, "a");
 
     /* it did wait */
@@ -276,7 +254,7 @@ test_lasting_lack_of_memory_ends_the_process(void **state)
     assert_int_not_equal(pid, -1);
 
     if (pid == 0) {
-        denied = 1000;
+        memory_fails_at(0, 1);
         (void) loop_alloc(8);
         _exit(0);
     }

@@ -16,69 +16,14 @@
 #include <string.h>
 #include <cmocka.h>
 
+#define MEMORY_FAULTS_ALL
+
 #include "kv_redis.h"
+#include "memory_faults.h"
 #include "redis_server.h"
 
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define MEMORY_TEST  0
-#else
-#define MEMORY_TEST  1
-#endif
-
-
 static server_t  server;
-static long      left = -1;        /* allocations that work; -1: all */
-static int       once;             /* 1: those after the one that fails do */
-static int       denials;
-
-
-#if MEMORY_TEST
-
-extern void *__libc_malloc(size_t n);
-extern void *__libc_calloc(size_t n, size_t size);
-extern void *__libc_realloc(void *p, size_t n);
-
-
-static int
-denied(void)
-{
-    if (left > 0) {
-        left--;
-        return 0;
-    }
-
-    if (left == -1 || (once && denials > 0)) {
-        return 0;
-    }
-
-    denials++;
-
-    return 1;
-}
-
-
-__attribute__((visibility("default"))) void *
-malloc(size_t n)
-{
-    return denied() ? NULL : __libc_malloc(n);
-}
-
-
-__attribute__((visibility("default"))) void *
-calloc(size_t n, size_t size)
-{
-    return denied() ? NULL : __libc_calloc(n, size);
-}
-
-
-__attribute__((visibility("default"))) void *
-realloc(void *p, size_t n)
-{
-    return denied() ? NULL : __libc_realloc(p, n);
-}
-
-#endif
 
 
 static char    room[1 << 16];
@@ -202,17 +147,15 @@ fails(int alone)
     long  n;
 
     failed = 0;
-    once = alone;
 
     for (n = 0; n < 2000; n++) {
         assert_true(server_tell(&server, "FLUSHALL") == 0);
 
-        denials = 0;
-        left = n;
+        memory_fails_at(n, !alone);
         ok = use_all();
-        left = -1;
+        memory_faults.left = -1;
 
-        if (denials == 0) {
+        if (memory_faults.failed == 0) {
             break;
         }
 
@@ -234,7 +177,7 @@ test_each_allocation_fails_once(void **state)
 {
     (void) state;
 
-    if (!MEMORY_TEST) {
+    if (!MEMORY_FAULTS) {
         skip();
     }
 
@@ -249,7 +192,7 @@ test_memory_ends_at_each_allocation(void **state)
 {
     (void) state;
 
-    if (!MEMORY_TEST) {
+    if (!MEMORY_FAULTS) {
         skip();
     }
 
