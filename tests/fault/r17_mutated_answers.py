@@ -198,7 +198,7 @@ class Trial:
             "late=%d&note=%s" % (self.rng.randrange(4), self.note)))
         if len(self.data) > 20000 and "pieces" in self.query:
             self.query = "then=return"
-        if self.n % 200 == 0:
+        if self.n % 300 == 0:
             self.query = "then=hang"
         self.r = self.client.ask("POST", "/fn/rude?%s&text=own-%s" % (
             self.query, self.token.decode()), self.data)
@@ -241,7 +241,7 @@ class Trial:
 def hostile(x, host, client):
     """Forged pages and reports, and a child that accepts beside it."""
 
-    n = x.pick(2, 30)
+    n = x.pick(1, 20)
     for i in range(n):
         for query in ("page=ended", "page=begun", "page=unbegun",
                       "reports=%d" % x.pick(20, 200), "child=hold",
@@ -263,7 +263,7 @@ def hostile(x, host, client):
 def run(x):
     host = x.host({"echo": "max 2; queue 100; timeout 5s;"}, workers=1,
                   http="faas_function rude { max 1; queue 100;"
-                  " timeout 300ms; %s }" % fault.AT_REST)
+                  " timeout 1s; %s }" % fault.AT_REST)
     host.deploy("rude", *RUDE)
     client = Client(host.port)
     assert client.ask("GET", "/fn/rude?text=warm").text == "warm"
