@@ -332,7 +332,7 @@ def run(x):
         tester.test(place, text, include)
     x.figure("fragments", "%d taken, %d refused" % (tester.taken,
                                                     tester.refused))
-    x.check("some are taken", tester.taken > 10, tester.taken)
+    x.check("some are taken", tester.taken)
     x.check("most are refused", tester.refused > tester.taken)
     reload(x)
 
