@@ -138,6 +138,14 @@ redis_url_parse(redis_url_t *url, const char *text, char *why, size_t size)
     p.why = why;
     p.size = size;
 
+    for (at = text; *at != '\0'; at++) {
+        if ((unsigned char) *at < ' ' || *at == 0x7f) {
+            /* what is said of the rest would not be one line */
+            return redis_url_refuse(&p, "a control character is written as "
+                                    "%%0A and the like");
+        }
+    }
+
     scheme = redis_url_scheme(text);
 
     if (scheme == -1) {

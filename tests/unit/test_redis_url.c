@@ -362,6 +362,19 @@ test_any_text_is_parsed_or_refused(void **state)
 }
 
 
+/* found by tests/fuzz/fuzz_redis.c: the reason was two lines */
+
+static void
+test_control_characters_are_refused(void **state)
+{
+    (void) state;
+
+    refused("redis://h/0?pre\nfix=a", "control character");
+    refused("redis://h\x7f", "control character");
+    refused("redis://a\rb:c@h", "control character");
+}
+
+
 int
 main(void)
 {
@@ -374,6 +387,7 @@ main(void)
         cmocka_unit_test(test_hosts_and_numbers_that_cannot_be),
         cmocka_unit_test(test_schemes),
         cmocka_unit_test(test_addresses_are_said),
+        cmocka_unit_test(test_control_characters_are_refused),
         cmocka_unit_test(test_any_text_is_parsed_or_refused)
     };
 
