@@ -359,6 +359,7 @@ asan: deps
 	@$(MAKE) --no-print-directory $(ASAN) integration
 
 include tests/model/model.mk
+include tests/fuzz/fuzz.mk
 -include bench/bench.mk
 -include tests/fault/fault.mk
 

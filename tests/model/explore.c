@@ -204,15 +204,11 @@ static const char        *failed;
 
 
 /*
- * What is not said is 0.  The first ones are gone through completely; in the
- * others a process that is in the middle of an event is interrupted so often
- * at most (SWITCHES), each of them at any point, while crashes, and what
- * instances and clients do, come at any point without that.
+ * What is not said is 0.  The first ones are gone through completely.  Where
+ * there are `switches`, a process that is in the middle of an event is
+ * interrupted by another that often at most, each time at any point; what
+ * instances and clients do, and crashes, come at any point without that.
  */
-
-#ifndef SWITCHES
-#define SWITCHES  3
-#endif
 
 static const model_scenario_t  scenarios[] = {
     { .name = "one slot", .slots = 1, .warm = 1, .queue = 4,
@@ -222,41 +218,22 @@ static const model_scenario_t  scenarios[] = {
     { .name = "queue is full", .slots = 1, .warm = 1, .queue = 0,
       .budget = { .requests = { 1, 1 } } },
     { .name = "client goes away", .slots = 1, .warm = 1, .queue = 4,
-      .budget = { .requests = { 1, 1 }, .aborts = 1 } },
+      .budget = { .requests = { 1, 1 }, .aborts = 1, .switches = 2 } },
+    { .name = "worker dies", .slots = 1, .warm = 1, .queue = 4,
+      .budget = { .requests = { 1, 1 }, .worker_crashes = 1 } },
     { .name = "worker dies, two slots", .slots = 2, .warm = 2, .queue = 4,
       .budget = { .requests = { 1, 1 }, .worker_crashes = 1 } },
-    { .name = "one slot, three requests", .slots = 1, .warm = 1, .queue = 4,
-      .budget = { .requests = { 2, 1 }, .switches = SWITCHES } },
-    { .name = "two slots, four requests", .slots = 2, .warm = 2, .queue = 4,
-      .budget = { .requests = { 2, 2 }, .switches = SWITCHES } },
-    { .name = "cold", .slots = 2, .warm = 0, .queue = 4,
-      .budget = { .requests = { 1, 1 }, .switches = SWITCHES } },
-    { .name = "one-shot", .slots = 1, .warm = 1, .queue = 4, .oneshot = 1,
-      .budget = { .requests = { 1, 1 }, .switches = SWITCHES } },
     { .name = "timeout", .slots = 1, .warm = 1, .queue = 4,
-      .budget = { .requests = { 1, 1 },
-                  .timeouts = 1, .switches = SWITCHES } },
-    { .name = "instance dies", .slots = 1, .warm = 1, .queue = 4,
-      .budget = { .requests = { 1, 1 }, .deaths = 1, .switches = SWITCHES } },
+      .budget = { .requests = { 1, 1 }, .timeouts = 1, .switches = 2 } },
+    { .name = "one slot, three requests", .slots = 1, .warm = 1, .queue = 4,
+      .budget = { .requests = { 2, 1 }, .switches = 2 } },
+    { .name = "one-shot", .slots = 1, .warm = 1, .queue = 4, .oneshot = 1,
+      .budget = { .requests = { 1, 1 }, .switches = 2 } },
     { .name = "scaled in", .slots = 1, .warm = 1, .queue = 4,
-      .budget = { .requests = { 1, 1 }, .retires = 1, .switches = SWITCHES } },
-    { .name = "deployed", .slots = 1, .warm = 1, .queue = 4,
-      .budget = { .requests = { 1, 1 }, .deploys = 1, .switches = SWITCHES } },
-    { .name = "worker dies", .slots = 1, .warm = 1, .queue = 4,
-      .budget = { .requests = { 1, 1 },
-                  .worker_crashes = 1, .switches = SWITCHES } },
-    { .name = "worker comes back", .slots = 1, .warm = 1, .queue = 4,
-      .budget = { .requests = { 1, 1 },
-                  .worker_crashes = 1, .worker_starts = 1, .switches = SWITCHES } },
+      .budget = { .requests = { 1, 1 }, .retires = 1, .switches = 2 } },
     { .name = "supervisor dies", .slots = 1, .warm = 1, .queue = 4,
-      .budget = { .requests = { 1, 1 },
-                  .supervisor_crashes = 1, .switches = SWITCHES } },
-    { .name = "supervisor dies, two slots", .slots = 2, .warm = 2, .queue = 4,
-      .budget = { .requests = { 1, 1 },
-                  .supervisor_crashes = 1, .switches = SWITCHES } },
-    { .name = "supervisor dies, cold", .slots = 2, .warm = 0, .queue = 4,
-      .budget = { .requests = { 1, 1 },
-                  .supervisor_crashes = 1, .switches = SWITCHES } }
+      .budget = { .requests = { 1, 1 }, .supervisor_crashes = 1,
+                  .switches = 1 } }
 };
 
 

@@ -121,8 +121,8 @@ typedef struct {
 /* slots of version v are those of chunk v */
 
 #define model_slot(version, i)  ((version) * FAAS_CHUNK_SLOTS + (i))
-#define model_index(slot)       ((slot) / FAAS_CHUNK_SLOTS * MODEL_SLOTS          \
-                                 + (slot) % FAAS_CHUNK_SLOTS)
+#define model_index(slot)                                                     \
+    ((slot) / FAAS_CHUNK_SLOTS * MODEL_SLOTS + (slot) % FAAS_CHUNK_SLOTS)
 
 
 typedef struct {
