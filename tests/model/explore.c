@@ -231,6 +231,8 @@ static const model_scenario_t  scenarios[] = {
       .budget = { .requests = { 1, 1 }, .switches = 2 } },
     { .name = "scaled in", .slots = 1, .warm = 1, .queue = 4,
       .budget = { .requests = { 1, 1 }, .retires = 1, .switches = 2 } },
+    { .name = "cold", .slots = 2, .warm = 0, .queue = 4,
+      .budget = { .requests = { 1, 1 }, .switches = 1 } },
     { .name = "supervisor dies", .slots = 1, .warm = 1, .queue = 4,
       .budget = { .requests = { 1, 1 }, .supervisor_crashes = 1,
                   .switches = 1 } }

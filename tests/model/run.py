@@ -36,6 +36,13 @@ MUTANTS = [
      'generation = faas_slot_generation(atomic_load(&s->word)) + 1;',
      'generation = faas_slot_generation(atomic_load(&s->word));'),
 
+    ('a hint that was cleared is not put back', 'client goes away', SLOT,
+     'atomic_fetch_or(hint, bit);\n\n    if (faas_slot_found',
+     'if (faas_slot_found'),
+
+    ('nobody is told of a hint that was put back', 'client goes away', SLOT,
+     'if (faas_slot_found != NULL) {', 'if (0) {'),
+
     ('no look after it has said that it waits', 'one slot', QUEUE,
      'ngx_http_faas_queue_serve(fifo);\n\n    if (!ctx->waiting) {',
      'if (!ctx->waiting) {'),
