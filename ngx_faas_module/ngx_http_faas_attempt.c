@@ -12,6 +12,11 @@
  * before the slot's page says that this request has begun is none.  And when
  * END_REQUEST comes before the page says that the handler has returned, there
  * may be more to come: the slot drains, and the connection is not kept.
+ *
+ * What is left: a function that sent END_REQUEST itself and returned, whose
+ * instance then did not run before we had kept the connection and sent the
+ * next request.  Nothing in FastCGI tells that its second answer is not the
+ * next one's; it is the same function's, and reaches nobody else's callers.
  */
 
 
