@@ -589,7 +589,10 @@ watch(void)
     hash = UINT64_C(0x9e3779b97f4a7c15);
 
     add_range(&world, sizeof(world));
-    add_range(pages, sizeof(pages));
+    for (i = 0; i < MODEL_PLACES; i++) {
+        add_range(&pages[i].begun, sizeof(pages[i].begun));
+        add_range(&pages[i].ended, sizeof(pages[i].ended));
+    }
 
     f = faas_scoreboard_function(model.board, 0);
 

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "backoff.h"
+#include "dump.h"
 #include "instance_end.h"
 #include "lineage.h"
 #include "log.h"
@@ -347,6 +348,20 @@ place_drain(slot_t *s)
             }
         }
     }
+}
+
+
+void
+place_clear(slot_t *s)
+{
+    (void) s;
+}
+
+
+void
+dump_prepare(slot_t *s)
+{
+    (void) s;
 }
 
 
