@@ -338,10 +338,15 @@ integration: all
 	    -q -n $(PYTEST_JOBS) --dist loadfile $(PYTEST_ARGS) \
 	    tests/integration </dev/null
 
+# All that CI runs: the model, the faults and the fuzzers have targets of their
+# own, in tests/*/*.mk
 test: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) all unit-programs
 	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory model
 	@$(MAKE) --no-print-directory integration
+	@$(MAKE) --no-print-directory fault-quick
+	@$(MAKE) --no-print-directory fuzz
 
 # The same with sanitizers.  LeakSanitizer sees what the unit tests leak;
 # processes that end by _exit() it does not see.  With sanitizers gcc gives
