@@ -1,12 +1,14 @@
 """How many instances there are, and who waits for them."""
 
 import collections
+import http.client
 import os
 import signal
 import struct
 import threading
+import time
 
-from harness import Background, wait_until
+from harness import CONFIGURATION, Background, wait_until
 
 
 def instances(host, name="probe"):
@@ -294,3 +296,46 @@ def test_no_more_instances_than_the_memory_of_all_allows(faas):
     host.open("g")
     assert {b.result().text for b in big} == {"1"}
     wait_until(lambda: host.get("/fn/other").status == 200)
+
+
+def test_one_instance_is_shared_evenly_by_two_workers(faas):
+    """Both nginx workers have requests waiting all the time: neither gets
+    less than 40 % of what is served in 5 seconds."""
+
+    listen = "listen 127.0.0.1:%(port)d"
+    host = faas(workers=2, http="faas_function nap { max 1; queue 100; }",
+                server="add_header X-Worker $pid always;",
+                template=CONFIGURATION.replace(listen, listen + " reuseport"))
+    host.deploy("nap", "nap.c")
+
+    def ask(client):
+        client.request("GET", "/fn/nap?ms=3")
+        answer = client.getresponse()
+        answer.read()
+        assert answer.status == 200
+        return int(answer.headers["X-Worker"])
+
+    # a connection stays with the worker that accepted it
+    clients = collections.defaultdict(list)
+    while len(clients) < 2 or min(map(len, clients.values())) < 4:
+        client = http.client.HTTPConnection("127.0.0.1", host.port)
+        clients[ask(client)].append(client)
+    served = collections.Counter()
+    end = time.monotonic() + 5
+
+    def load(worker, client):
+        n = 0
+        while time.monotonic() < end:
+            assert ask(client) == worker
+            n += 1
+        return worker, n
+
+    loads = [Background(lambda w=w, c=c: load(w, c))
+             for w in clients for c in clients[w][:4]]
+    for worker, n in (one.result() for one in loads):
+        served[worker] += n
+    print(served)
+    for several in clients.values():
+        for client in several:
+            client.close()
+    assert min(served.values()) >= 0.4 * sum(served.values())
