@@ -233,7 +233,14 @@ static const model_scenario_t  scenarios[] = {
       .budget = { .requests = { 1, 1 }, .retires = 1, .switches = 2 } },
     { .name = "cold", .slots = 2, .warm = 0, .queue = 4,
       .budget = { .requests = { 1, 1 }, .switches = 1 } },
+    { .name = "instance dies", .slots = 1, .warm = 1, .queue = 4,
+      .budget = { .requests = { 1, 1 }, .deaths = 1, .switches = 1 } },
+    { .name = "deployed", .slots = 1, .warm = 1, .queue = 4,
+      .budget = { .requests = { 1, 1 }, .deploys = 1, .switches = 1 } },
     { .name = "supervisor dies", .slots = 1, .warm = 1, .queue = 4,
+      .budget = { .requests = { 1, 1 }, .supervisor_crashes = 1,
+                  .switches = 1 } },
+    { .name = "supervisor dies, two slots", .slots = 2, .warm = 2, .queue = 4,
       .budget = { .requests = { 1, 1 }, .supervisor_crashes = 1,
                   .switches = 1 } }
 };
