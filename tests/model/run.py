@@ -52,6 +52,43 @@ MUTANTS = [
 
     ('it goes on saying that it waits', 'one slot', QUEUE,
      'atomic_fetch_and(word, ~bit);', '(void) word;'),
+
+    ('who lets go of a slot wakes nobody', 'one slot', QUEUE,
+     'ctx->word, FAAS_SLOT_HANDED, other) == FAAS_OK) {'
+     ' ngx_http_faas_host_wake(other);',
+     'ctx->word, FAAS_SLOT_HANDED, other) == FAAS_OK)\n    {'),
+
+    ('what was handed over is not passed on', 'client goes away', QUEUE,
+     'while (faas_slot_take_handed(sb, version, ngx_http_faas_host.worker,',
+     'while (0 && faas_slot_take_handed(sb, version,'
+     ' ngx_http_faas_host.worker,'),
+
+    ('the kick is taken back after the figures', 'cold', POOL,
+     'atomic_store(&f->sh->kick, 0); memset(&in, 0, sizeof(in));'
+     ' pool_figures(f, &in);',
+     'memset(&in, 0, sizeof(in));\n    pool_figures(f, &in);\n'
+     '    atomic_store(&f->sh->kick, 0);'),
+
+    ('an instance that is ready wakes nobody', 'cold', REPORT,
+     '{ supervisor_wake(w); }', '{\n            (void) w;\n        }'),
+
+    ("a dead worker's slots stay its own", 'worker dies', PATROL,
+     'if (faas_slot_orphan(supervisor.board, s->index, worker) != FAAS_OK)',
+     'if (1)'),
+
+    ('what a dead worker was handed stays there', 'worker dies', PATROL,
+     'if (s->handed != word) {', 'if (1) {'),
+
+    ('hints are not mended after a restart', 'supervisor dies', POOL,
+     '(void) faas_slot_orphan(supervisor.board, s->index, FAAS_WORKER_NONE);',
+     '(void) 0;'),
+
+    ('nobody is woken after a restart', 'supervisor dies', POOL,
+     'if (state == FAAS_SLOT_IDLE) {', 'if (0) {'),
+
+    ('who connects does not look at the word again', 'instance dies', WORKER,
+     'if (atomic_load(&faas_scoreboard_slot(model.board, ctx->slot)->word)'
+     ' != ctx->word)', 'if (0)'),
 ]
 
 C = ['-std=gnu11', '-D_GNU_SOURCE', '-O2', '-g', '-fPIC',
