@@ -16,13 +16,19 @@
 /* how much of one pipe is read before others have their turn */
 #define JOURNAL_SHARE  (64 * 1024)
 
+/* a disk that is full now and then is spoken of no more often */
+#define JOURNAL_PAUSE_MS  10000
+
 
 static void journal_readable(void *data, uint32_t events);
 static ssize_t journal_read(journal_t *j);
 static void journal_lines(journal_t *j, const char *p, size_t n);
 static void journal_gather(journal_t *j, const char *p, size_t n);
 static void journal_write(journal_t *j, const char *p, size_t n, char mark);
+static int journal_note(journal_t *j);
+static int journal_line(journal_t *j, const char *p, size_t n, char mark);
 static int journal_file_ready(journal_file_t *file);
+static void journal_lost(journal_file_t *file);
 
 
 static int  journal_dir = -1;
@@ -257,8 +263,52 @@ journal_gather(journal_t *j, const char *p, size_t n)
 }
 
 
+/* a line goes to the file or is lost, as on a full disk; how many were is told
+   there when it takes lines again */
+
 static void
 journal_write(journal_t *j, const char *p, size_t n, char mark)
+{
+    if (j->file == NULL) {
+        return;
+    }
+
+    if (journal_file_ready(j->file) == -1
+        || journal_note(j) == -1
+        || journal_line(j, p, n, mark) == -1)
+    {
+        journal_lost(j->file);
+    }
+}
+
+
+static int
+journal_note(journal_t *j)
+{
+    int   length;
+    char  note[80];
+
+    if (j->file->lost == 0) {
+        return 0;
+    }
+
+    length = snprintf(note, sizeof(note), "faas: %llu lines of this log were "
+                      "lost", (unsigned long long) j->file->lost);
+
+    if (journal_line(j, note, (size_t) length, ':') == -1) {
+        return -1;
+    }
+
+    j->file->lost = 0;
+
+    return 0;
+}
+
+
+/* 0, or -1 with errno */
+
+static int
+journal_line(journal_t *j, const char *p, size_t n, char mark)
 {
     int              length;
     char             head[128];
@@ -270,14 +320,19 @@ journal_write(journal_t *j, const char *p, size_t n, char mark)
 
     static char  end[] = "\n";
 
-    if (j->file == NULL || journal_file_ready(j->file) == -1) {
-        return;
-    }
-
     clock_gettime(CLOCK_REALTIME, &ts);
     localtime_r(&ts.tv_sec, &tm);
 
-    size = strftime(head, sizeof(head), "%Y/%m/%d %H:%M:%S", &tm);
+    /* what was written of a line before there was no more room */
+
+    size = 0;
+
+    if (j->file->torn) {
+        head[size++] = '\n';
+    }
+
+    size += strftime(head + size, sizeof(head) - size, "%Y/%m/%d %H:%M:%S",
+                     &tm);
 
     if (j->slot >= 0) {
         length = snprintf(head + size, sizeof(head) - size,
@@ -302,18 +357,30 @@ journal_write(journal_t *j, const char *p, size_t n, char mark)
 
     rc = writev(j->file->fd, iov, 3);
 
-    if (rc > 0) {
-        j->file->size += (uint64_t) rc;
+    if (rc == -1) {
+        return -1;
     }
+
+    j->file->size += (uint64_t) rc;
+
+    if ((size_t) rc < size + n + 1) {
+        j->file->torn = 1;
+        errno = ENOSPC;
+        return -1;
+    }
+
+    j->file->torn = 0;
+
+    return 0;
 }
 
 
-/* an open file of the right size, or -1: then the line is lost, as on a full
-   disk */
+/* an open file of the right size: 0, or -1 with errno */
 
 static int
 journal_file_ready(journal_file_t *file)
 {
+    int          error;
     char         old[128];
     struct stat  st;
 
@@ -343,19 +410,15 @@ journal_file_ready(journal_file_t *file)
                       O_WRONLY|O_APPEND|O_CREAT|O_CLOEXEC|O_NOFOLLOW
                       |O_NOCTTY|O_NONBLOCK, 0640);
 
-    if (file->fd == -1 || fstat(file->fd, &st) == -1) {
+    if (file->fd == -1) {
+        return -1;
+    }
 
-        if (loop_now_ms() - file->checked_ms > 1000) {
-            file->checked_ms = loop_now_ms();
-            log_line(LOG_ERROR, errno, "could not open log \"%s\"",
-                     file->name);
-        }
-
-        if (file->fd != -1) {
-            close(file->fd);
-            file->fd = -1;
-        }
-
+    if (fstat(file->fd, &st) == -1) {
+        error = errno;
+        close(file->fd);
+        file->fd = -1;
+        errno = error;
         return -1;
     }
 
@@ -363,6 +426,26 @@ journal_file_ready(journal_file_t *file)
     file->device = st.st_dev;
     file->size = (uint64_t) st.st_size;
     file->checked_ms = loop_now_ms();
+    file->torn = 0;
 
     return 0;
+}
+
+
+/* errno tells why; nginx's log hears of the first one */
+
+static void
+journal_lost(journal_file_t *file)
+{
+    uint64_t  now;
+
+    now = loop_now_ms();
+
+    if (file->lost++ == 0
+        && (file->told_ms == 0 || now - file->told_ms > JOURNAL_PAUSE_MS))
+    {
+        file->told_ms = now;
+        log_line(LOG_ERROR, errno, "log \"%s\" takes no lines, they are lost",
+                 file->name);
+    }
 }

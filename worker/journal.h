@@ -8,7 +8,9 @@
  * A line longer than the buffer is written in pieces, all but the last with
  * a '+' in place of the ':', so nothing is lost and nothing runs together.
  * A file that was moved away is made anew within a second; one that grows
- * over JOURNAL_FILE_MAX is moved to NAME.log.1.
+ * over JOURNAL_FILE_MAX is moved to NAME.log.1.  Nothing waits for a full disk:
+ * what it does not take is lost, said in nginx's log when that begins and, with
+ * the number of lines, in this one when it takes lines again.
  */
 
 
@@ -33,6 +35,9 @@ typedef struct {
     int                       fd;            /* -1: not open */
     uint64_t                  size;
     uint64_t                  checked_ms;
+    uint64_t                  lost;          /* lines, not told in it yet */
+    uint64_t                  told_ms;       /* in nginx's log, 0: never */
+    int                       torn;          /* it ends within a line */
     dev_t                     device;
     ino_t                     inode;
 } journal_file_t;
