@@ -39,6 +39,7 @@ static struct {
     uintptr_t                 last;
     symbol_t                 *symbol;
     size_t                    symbols;
+    char                     *names;       /* of theirs; kept for good */
     uintptr_t                 own_first;   /* the zygote's own code */
     uintptr_t                 own_last;
 } symbols;
@@ -205,6 +206,7 @@ symbols_take(const ElfW(Sym) *table, size_t n, const char *strings,
 
     memcpy(copy, strings, length);
     copy[length] = '\0';
+    symbols.names = copy;
 
     for (i = 0; i < n; i++) {
 

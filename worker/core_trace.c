@@ -286,7 +286,7 @@ core_thread(pid_t tid)
         tid /= 10;
     } while (tid);
 
-    memcpy(path, "/proc/self/task/", 16);
+    memcpy(path, "/proc/self/task/", sizeof("/proc/self/task/"));
     n = digits + sizeof(digits) - 1 - p;
     memcpy(path + 16, p, (size_t) n);
     memcpy(path + 16 + n, "/comm", 6);

@@ -128,7 +128,7 @@ memory_measure(void)
     first = count ? memory.turn % count : 0;
     n = 0;
 
-    for (s = slot_live; s != NULL; s = s->following, n++) {
+    for (s = count ? slot_live : NULL; s != NULL; s = s->following, n++) {
 
         if ((n + count - first) % count >= MEMORY_SHARE) {
             continue;
