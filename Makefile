@@ -384,6 +384,15 @@ tsan:
 	    || { cat build-tsan/unit/$$test.out; exit 1; }; \
 	done
 
+# Supervisor, zygote, instances and what else there is under valgrind, which
+# sees what processes that end by _exit() have lost, too
+.PHONY: valgrind
+valgrind: deps
+	@sh conf/deps.sh valgrind
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	FAAS_VALGRIND=1 FAAS_BUILD=$(BUILD) /usr/bin/python3 -m pytest \
+	    -p no:cacheprovider -q tests/integration/test_valgrind.py </dev/null
+
 include tests/model/model.mk
 include tests/fuzz/fuzz.mk
 -include bench/bench.mk

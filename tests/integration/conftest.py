@@ -24,7 +24,7 @@ PROGRAMS = ["ngx_http_faas_module.so", "faas-supervisor", "faas-zygote"]
 PROGRAMS += [name for name in ("faas-events", "faas-tender", "faas-calls.so")
              if (harness.BUILD / name).exists()]
 
-TEST_SECONDS = 300 if harness.ASAN else 120
+TEST_SECONDS = 300 if harness.ASAN or harness.VALGRIND else 120
 
 
 def pytest_configure():

@@ -27,9 +27,10 @@ NGINX = shutil.which("nginx", path=os.environ.get("PATH", "")
                      + ":/usr/sbin:/sbin")
 IS_ROOT = os.geteuid() == 0
 ASAN = "asan" in BUILD.name
+VALGRIND = "FAAS_VALGRIND" in os.environ        # make valgrind
 
 # generous: a limit for what must happen, not a measure of how fast
-PATIENCE = 60 if ASAN else 20
+PATIENCE = 60 if ASAN or VALGRIND else 20
 
 SANITIZER = re.compile(r"AddressSanitizer|LeakSanitizer|runtime error:"
                        r"|ThreadSanitizer")
