@@ -33,6 +33,7 @@ SUPERVISOR := worker/main.c worker/keeper.c worker/keeper_packet.c \
               worker/lineage_read.c worker/zygote_link.c worker/pool.c \
               worker/report.c worker/patrol.c worker/instance_end.c \
               worker/death.c worker/oom.c worker/dump.c \
+              worker/state_file.c \
               worker/memory.c worker/slot.c worker/place.c \
               worker/journal.c worker/routes.c worker/settings.c \
               worker/settings_descriptor.c worker/settings_list.c \

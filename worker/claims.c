@@ -9,6 +9,7 @@
 #include "claims.h"
 #include "log.h"
 #include "routes.h"
+#include "state_file.h"
 #include "version.h"
 
 
@@ -44,9 +45,10 @@ void
 claims_init(void)
 {
     int             fd;
-    char           *end, *line, *text;
+    char           *p, *text;
     size_t          size;
     ssize_t         n;
+    const char     *name;
     claims_name_t  *c;
 
     fd = openat(supervisor.state_dir, CLAIMS_FILE,
@@ -61,20 +63,15 @@ claims_init(void)
     n = read(fd, text, size);
     close(fd);
 
-    line = text;
+    text[n > 0 ? n : 0] = '\0';
+    p = text;
 
-    while (n > 0 && (end = strchr(line, '\n')) != NULL) {
-        *end = '\0';
-
-        if (*line != '\0' && strlen(line) < FAAS_NAME_SIZE) {
-            c = loop_alloc(sizeof(claims_name_t));
-            (void) snprintf(c->name, sizeof(c->name), "%s", line);
-            c->order = ++claims.last;
-            c->next = claims.names;
-            claims.names = c;
-        }
-
-        line = end + 1;
+    while ((name = state_file_order(&p)) != NULL) {
+        c = loop_alloc(sizeof(claims_name_t));
+        (void) snprintf(c->name, sizeof(c->name), "%s", name);
+        c->order = ++claims.last;
+        c->next = claims.names;
+        claims.names = c;
     }
 
     free(text);

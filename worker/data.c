@@ -10,10 +10,10 @@
 
 #include "data.h"
 #include "log.h"
+#include "state_file.h"
 #include "supervisor.h"
 
 
-#define DATA_NODE_SIZE  16
 #define DATA_NODE_FILE  "node"
 #define DATA_NODE_NEW   "node.new"
 
@@ -44,7 +44,7 @@ static int data_why(char *why, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 
-static char  data_node_name[DATA_NODE_SIZE + 1];
+static char  data_node_name[STATE_FILE_NODE + 1];
 
 
 int
@@ -313,7 +313,7 @@ static int
 data_node_read(void)
 {
     int          fd;
-    char         text[DATA_NODE_SIZE + 2];
+    char         text[STATE_FILE_NODE + 1];
     ssize_t      n;
     struct stat  st;
 
@@ -327,20 +327,13 @@ data_node_read(void)
     n = -1;
 
     if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode)) {
-        n = read(fd, text, sizeof(text) - 1);
+        n = read(fd, text, sizeof(text));
     }
 
     (void) close(fd);
 
-    if (n >= DATA_NODE_SIZE) {
-        text[n] = '\0';
-
-        if (strspn(text, "0123456789abcdef") == DATA_NODE_SIZE
-            && (text[DATA_NODE_SIZE] == '\n' || text[DATA_NODE_SIZE] == '\0'))
-        {
-            memcpy(data_node_name, text, DATA_NODE_SIZE);
-            return 0;
-        }
+    if (n > 0 && state_file_node(text, (size_t) n, data_node_name) == 0) {
+        return 0;
     }
 
     log_line(LOG_WARN, 0, "\"%s\" in faas_state is not 16 hex digits, "
@@ -356,19 +349,19 @@ static int
 data_node_make(void)
 {
     int            fd, i, rc;
-    char           text[DATA_NODE_SIZE + 2];
-    unsigned char  bytes[DATA_NODE_SIZE / 2];
+    char           text[STATE_FILE_NODE + 2];
+    unsigned char  bytes[STATE_FILE_NODE / 2];
 
     if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t) sizeof(bytes)) {
         return -1;
     }
 
-    for (i = 0; i < DATA_NODE_SIZE / 2; i++) {
+    for (i = 0; i < STATE_FILE_NODE / 2; i++) {
         (void) snprintf(text + i * 2, sizeof(text) - (size_t) i * 2, "%02x",
                         bytes[i]);
     }
 
-    text[DATA_NODE_SIZE] = '\n';
+    text[STATE_FILE_NODE] = '\n';
 
     (void) unlinkat(supervisor.state_dir, DATA_NODE_NEW, 0);
 
@@ -379,7 +372,7 @@ data_node_make(void)
         return -1;
     }
 
-    rc = write(fd, text, DATA_NODE_SIZE + 1) == DATA_NODE_SIZE + 1
+    rc = write(fd, text, STATE_FILE_NODE + 1) == STATE_FILE_NODE + 1
          && fsync(fd) == 0
          && renameat(supervisor.state_dir, DATA_NODE_NEW,
                      supervisor.state_dir, DATA_NODE_FILE) == 0
@@ -387,7 +380,7 @@ data_node_make(void)
 
     (void) close(fd);
 
-    memcpy(data_node_name, text, DATA_NODE_SIZE);
+    memcpy(data_node_name, text, STATE_FILE_NODE);
 
     return rc;
 }
