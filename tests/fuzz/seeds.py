@@ -91,6 +91,12 @@ SEEDS = {
         'document': b'\x02\x20\x03\x64Content-Type: text/plain\nX-A: b\n'
                     b'hello\xff',
     },
+    'state': {
+        'node': b'\x000123456789abcdef\n',
+        'order': b'\x01hello\nhello\n\n_calls\n' + b'x' * 70 + b'\nlast',
+        'page': b'\x02\x07\x03\x0a' + b'4f1c\nPOST"\\/fn/a?b=\xff\0' * 20,
+        'escape': b'\x03\x0ca"b\\c\n\xff',
+    },
     'request': {
         'get': b'\x00REQUEST_METHOD=GET\nREQUEST_URI=/hello?a=b%20c&header=x\n'
                b'SCRIPT_NAME=/hello\nPATH_INFO=\nQUERY_STRING=a=b%20c&header=x'
