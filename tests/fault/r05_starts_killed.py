@@ -131,10 +131,16 @@ def unborn(x, host):
 def run(x):
     host = x.host(FUNCTIONS, sources=SOURCES)
     records, ours = some(x, host)
-    x.check("what fails is refused: 503, not started",
+
+    # some kills come after an instance was ready, and hit what it runs
+    hit = [r for r in records.failed()
+           if (r.status, r.method, r.started) == (502, "POST", "1")]
+    refused = [r for r in records.failed() if r not in hit]
+    x.figure("POSTs that a late kill hit", "%d of %d kills" % (len(hit), ours))
+    x.check("no more of them than kills", len(hit) <= ours)
+    x.check("what else fails is refused: 503, not started",
             all(r.status == 503 and r.started == "0"
-                and r.retry_after.isdigit() for r in records.failed()),
-            records.failed()[:3])
+                and r.retry_after.isdigit() for r in refused), refused[:3])
     x.check("most are served", records.count("ok") > len(records) / 2,
             records.kinds())
     for way in x.pick(["kill", "hang"], WAYS):
