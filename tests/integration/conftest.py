@@ -132,3 +132,6 @@ def pytest_runtest_makereport(item, call):
     for value in getattr(item, "funcargs", {}).values():
         if isinstance(value, harness.Host):
             report.sections.append(("error log", value.error_log()[-6000:]))
+        for host in getattr(value, "hosts", ()):
+            if host.error_log.exists():
+                report.sections.append(("error log", host.log()[-6000:]))

@@ -611,6 +611,7 @@ def host(programs, compiler, session_directory):
             assert h.start() == "ready\n"
         return h
 
+    make.hosts = hosts              # for the report of a test that failed
     yield make
     for h in hosts:
         h.stop()
