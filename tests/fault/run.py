@@ -36,7 +36,13 @@ def main():
         if options.user:
             command += ["--user", options.user]
         began = time.monotonic()
-        if subprocess.run(command, stdin=subprocess.DEVNULL).returncode:
+        # a quick one that fails is tried twice more, and that is told
+        for left in (2, 1, 0) if options.quick else (0,):
+            if not subprocess.run(command, stdin=subprocess.DEVNULL).returncode:
+                break
+            if left:
+                print("-- %s: FAILED, tried again" % script.name, flush=True)
+        else:
             failed.append(script.name)
         print("-- %s: %.0f s" % (script.name, time.monotonic() - began),
               flush=True)
