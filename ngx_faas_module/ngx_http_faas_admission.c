@@ -25,6 +25,7 @@ typedef struct {
 } ngx_http_faas_admission_mean_t;
 
 
+static ngx_uint_t ngx_http_faas_admission_is_queued(ngx_http_faas_ctx_t *ctx);
 static ngx_int_t ngx_http_faas_admission_check(ngx_http_faas_ctx_t *ctx,
     uint32_t self);
 static void ngx_http_faas_admission_figures(ngx_http_faas_ctx_t *ctx,
@@ -86,8 +87,6 @@ ngx_int_t
 ngx_http_faas_admission_early(ngx_http_request_t *r,
     ngx_http_faas_ctx_t *ctx)
 {
-    ngx_uint_t                 i;
-    faas_function_t           *f;
     ngx_http_faas_loc_conf_t  *flcf;
 
 #if (NGX_HTTP_CACHE)
@@ -114,14 +113,12 @@ ngx_http_faas_admission_early(ngx_http_request_t *r,
         return ctx->status;
     }
 
-    f = faas_scoreboard_function(ngx_http_faas_host.board, ctx->function);
+    /* the figures are added up only if there may be no room */
 
-    for (i = 0; i < FAAS_WORKERS / 64; i++) {
-
-        if (atomic_load_explicit(&f->waiting_mask[i], memory_order_relaxed)) {
-            return ngx_http_faas_admission_check(ctx, 0) == NGX_OK
-                   ? NGX_DECLINED : ctx->status;
-        }
+    if ((ctx->limits.queue == 0 || ngx_http_faas_admission_is_queued(ctx))
+        && ngx_http_faas_admission_check(ctx, 0) != NGX_OK)
+    {
+        return ctx->status;
     }
 
     return NGX_DECLINED;
@@ -143,6 +140,27 @@ ngx_http_faas_admission_wait(ngx_http_faas_ctx_t *ctx)
     }
 
     return ngx_http_faas_admission_check(ctx, 1);
+}
+
+
+/* somebody waits for an instance of the function, in any worker */
+
+static ngx_uint_t
+ngx_http_faas_admission_is_queued(ngx_http_faas_ctx_t *ctx)
+{
+    ngx_uint_t        i;
+    faas_function_t  *f;
+
+    f = faas_scoreboard_function(ngx_http_faas_host.board, ctx->function);
+
+    for (i = 0; i < FAAS_WORKERS / 64; i++) {
+
+        if (atomic_load_explicit(&f->waiting_mask[i], memory_order_relaxed)) {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 

@@ -4,6 +4,8 @@ deadline (Faas-Timeout), Retry-After."""
 import os
 import time
 
+import pytest
+
 from harness import Background, wait_until
 
 TELL = """add_header X-Outcome $faas_outcome always;
@@ -130,6 +132,22 @@ def test_what_the_cache_has_is_answered_while_the_queue_is_full(faas):
     wait_until(lambda: waiting(host) == 1)
     assert host.get("/fn/probe?key=d").status == 503
     assert host.get(path).text == "cached"
+    host.open("g")
+    assert {h.result().status for h in held} == {200}
+
+
+@pytest.mark.parametrize("queue", (0, 1))
+def test_function_that_is_full_refuses_before_it_has_the_body(faas, queue):
+    host = faas(deploy=["probe"], location=TELL, workers=1, http="""
+        faas_function probe { max 1; queue %d timeout=60s; }""" % queue)
+    held = host.hold("g")
+    if queue:
+        held += [host.held("g")]
+        wait_until(lambda: waiting(host) == 1)
+    with host.wire() as wire:
+        wire.send("POST /fn/probe HTTP/1.1\r\nHost: x\r\n"
+                  "Content-Length: 1000\r\n\r\n")
+        assert wire.head()[0].split()[1] == "503"
     host.open("g")
     assert {h.result().status for h in held} == {200}
 
