@@ -11,8 +11,6 @@ right again, and what was deployed meanwhile serves."""
 
 import errno
 import itertools
-import os
-import signal
 import time
 
 import fault

@@ -27,7 +27,6 @@ import urllib.parse
 import pytest
 
 import harness
-from harness import wait_until
 
 PROGRAM = harness.BUILD / "faas-events"
 

@@ -2,7 +2,7 @@
 attaches, and workers that claim records and use slots.  The board is mapped
 and used through scoreboard/*.c itself, compiled as a library."""
 
-import array
+import contextlib
 import ctypes
 import hashlib
 import mmap
@@ -594,19 +594,24 @@ class Host:
             self.fds = []
 
 
-@pytest.fixture
-def host(programs, compiler, session_directory):
+@contextlib.contextmanager
+def factory(cls, programs, compiler, session_directory):
+    """What makes hosts of that class, and looks at their logs at the end."""
+
     hosts = []
 
-    def make(put=(), start=True, blocks=None, **settings):
+    def make(put=(), start=True, blocks=None, programs=programs, prepare=None,
+             **settings):
         directory = pathlib.Path(tempfile.mkdtemp(prefix="host",
                                                   dir=session_directory))
         directory.chmod(0o755)
-        h = Host(programs, compiler, directory, **settings)
+        h = cls(programs, compiler, directory, **settings)
         h.blocks = blocks or {}
         hosts.append(h)
         for name, source in dict(put).items():
             h.put(name, source)
+        if prepare:
+            prepare(h)
         if start:
             assert h.start() == "ready\n"
         return h
@@ -616,7 +621,12 @@ def host(programs, compiler, session_directory):
     for h in hosts:
         h.stop()
     for h in hosts:
-        if h.error_log.exists():
-            log = h.log()
-            assert not harness.SANITIZER.search(log), log
-            assert "[emerg]" not in log, log
+        log = h.log() if h.error_log.exists() else ""
+        assert not harness.SANITIZER.search(log), log
+        assert "[emerg]" not in log, log
+
+
+@pytest.fixture
+def host(programs, compiler, session_directory):
+    with factory(Host, programs, compiler, session_directory) as make:
+        yield make

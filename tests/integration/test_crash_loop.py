@@ -12,8 +12,8 @@ import master
 
 from harness import wait_until
 from master import host
-from test_faasctl import PROGRAM, run
-from test_supervisor import BAD_INIT, HELLO, hello
+from test_faasctl import run
+from test_supervisor import BAD_INIT, hello
 
 DIES = """
 #include <faas.h>

@@ -3,7 +3,6 @@ being away."""
 
 import os
 import random
-import secrets
 import signal
 import sqlite3
 import subprocess
@@ -13,8 +12,8 @@ import time
 import pytest
 
 import harness
-from events import (EUNAVAILABLE, Ended, OK, PROGRAM, SEND, events,
-                    wait_until)
+from events import Ended, OK, PROGRAM, SEND, events
+from harness import wait_until
 
 
 # -- start and settings -------------------------------------------------------

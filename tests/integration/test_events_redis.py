@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from events import DEFER, OK, SEND, events, wait_until
+from events import DEFER, OK, SEND, events
+from harness import wait_until
 from redis_server import Redis
 from test_events_process import Sender
 from test_events_queue import empty

@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from events import (NOT_THERE, OK, TIMER_LIST, events, number, wait_until)
+from events import NOT_THERE, OK, TIMER_LIST, events, number
+from harness import wait_until
 
 
 def timers(client):

@@ -9,7 +9,8 @@ import threading
 import pytest
 
 import harness
-from events import CALL_SUBMIT, OK, events, wait_until
+from events import CALL_SUBMIT, OK, events
+from harness import wait_until
 
 PROGRAM = harness.BUILD / "faasctl"
 DEAD = {"work": {"consume": ["orders attempts=1"], "async": "attempts=1"}}

@@ -32,50 +32,6 @@ REGISTERED = """dns_timeout dns_error destination_not_found
 PROXY_STATUS = re.compile(r'nginx-faas; error=([a-z_]+)'
                           r'; details="((?:[ !#-\[\]-~]|\\["\\])+)"')
 
-LATE = """
-#include <signal.h>
-#include <stdio.h>
-#include <unistd.h>
-#include <faas.h>
-
-static int
-late(faas_request_t *r)
-{
-    int   i;
-    char  buf[1000] = { 0 };
-
-    if (faas_query(r, "length", NULL) != NULL) {
-        faas_header_set(r, "Content-Length", "400000");
-    }
-
-    for (i = 0; i < 300; i++) {
-        if (faas_write(r, buf, sizeof(buf)) != 0) {
-            return -1;
-        }
-    }
-
-    if (faas_flush(r) != 0) {
-        return -1;
-    }
-
-    if (faas_query(r, "exit", NULL) != NULL) {
-        _exit(1);
-    }
-
-    if (faas_query(r, "die", NULL) != NULL) {
-        raise(SIGKILL);
-    }
-
-    while (faas_query(r, "hang", NULL) != NULL) {
-        pause();
-    }
-
-    return faas_query(r, "fail", NULL) ? -1 : 0;
-}
-
-FAAS_FUNCTION(.handler = late)
-"""
-
 DIES = """
 #include <unistd.h>
 #include <faas.h>
@@ -298,11 +254,15 @@ def test_row_cannot_start(table):
           line='function "text" refused a request: function cannot start')
 
 
-def test_row_call_too_deep(table):
+def internal(table):
     host = table(deploy=["probe"], start=False)
-    host.configure(http=host.options["http"] + """
+    return host.configure(http=host.options["http"] + """
         server { faas_internal; location / { faas_invoke; }
                  access_log %s/table.log table; }""" % host.dir).start()
+
+
+def test_row_call_too_deep(table):
+    host = internal(table)
     r = test_internal.invoke(host, "/probe", Faas_Depth="17")
     check(host, r, "/probe", 508, "proxy_loop_detected",
           "functions call each other too deeply", "loop", "0",
@@ -310,10 +270,7 @@ def test_row_call_too_deep(table):
 
 
 def test_row_token_is_wrong(table):
-    host = table(deploy=["probe"], start=False)
-    host.configure(http=host.options["http"] + """
-        server { faas_internal; location / { faas_invoke; }
-                 access_log %s/table.log table; }""" % host.dir).start()
+    host = internal(table)
     r = test_internal.call(host, "/probe", "probe:wrong")
     check(host, r, "/probe", 403, "http_request_denied",
           "the caller's token is not known", "not_found", "0",
@@ -482,7 +439,7 @@ HOWS = {"exit=1": ("crash", "upstream prematurely closed"),
 def test_row_failure_after_headers(table, how, buffering, length):
     """The client can tell: the answer is short, and the connection ends."""
 
-    host = table(deploy={"late": LATE}, http="""
+    host = table(deploy={"late": "late.c"}, http="""
         faas_function late { max 1; timeout 700ms; }""",
                  location="fastcgi_buffering %s;" % buffering)
     path = "/fn/late?%s&%s=1" % (how, length)
@@ -506,7 +463,7 @@ def test_row_failure_after_headers_resets_the_stream(table, how, buffering):
     """Over HTTP/2 that stream alone."""
 
     port = free_port()
-    host = table(deploy={"late": LATE}, http="""
+    host = table(deploy={"late": "late.c"}, http="""
         faas_function late { timeout 700ms; }
         server { listen 127.0.0.1:%d http2;
                  location /fn/ { faas_pass; fastcgi_buffering %s; } }"""

@@ -184,7 +184,7 @@ FAAS_FUNCTION(.handler = stubborn)
 def test_failure_after_headers_cuts_the_connection(faas, buffering, how):
     """The client can tell: no last chunk, and the end of the connection."""
 
-    host = faas(deploy={"late": LATE}, location="fastcgi_buffering %s;"
+    host = faas(deploy={"late": "late.c"}, location="fastcgi_buffering %s;"
                 % buffering)
     for method in ("GET", "POST"):
         with host.wire() as wire:
@@ -194,42 +194,6 @@ def test_failure_after_headers_cuts_the_connection(faas, buffering, how):
             assert " 200 " in status + " "
             assert not wire.rest().endswith(b"0\r\n\r\n")
         assert host.get("/fn/late").status == 200
-
-
-LATE = """
-#include <signal.h>
-#include <unistd.h>
-#include <faas.h>
-
-static int
-late(faas_request_t *r)
-{
-    int   i;
-    char  buf[1000] = { 0 };
-
-    for (i = 0; i < 300; i++) {
-        if (faas_write(r, buf, sizeof(buf)) != 0) {
-            return -1;
-        }
-    }
-
-    if (faas_flush(r) != 0) {
-        return -1;
-    }
-
-    if (faas_query(r, "exit", NULL) != NULL) {
-        _exit(1);
-    }
-
-    if (faas_query(r, "die", NULL) != NULL) {
-        raise(SIGKILL);
-    }
-
-    return faas_query(r, "fail", NULL) ? -1 : 0;
-}
-
-FAAS_FUNCTION(.handler = late)
-"""
 
 
 def test_timeout_after_headers_cuts_the_connection(faas):

@@ -448,13 +448,20 @@ def test_worker_that_may_not_open_what_it_needs_says_so_and_refuses(faas):
     settle(host)
 
 
-def test_worker_out_of_descriptors_answers_or_refuses_and_recovers(faas):
+def short(faas, instances):
+    """A host whose only worker has 320 descriptors."""
+
     host = faas(workers=1, deploy=["probe"], http="""
-        faas_function probe { max 4; queue 200 timeout=60s; }""",
+        faas_function probe { max %d; queue 200 timeout=60s; }""" % instances,
                 main="daemon off; worker_rlimit_nofile 320;")
     # [alert] socket() failed is stock nginx's
     host.allowed.append("Too many open files")
     assert host.get("/fn/probe").status == 200
+    return host
+
+
+def test_worker_out_of_descriptors_answers_or_refuses_and_recovers(faas):
+    host = short(faas, instances=4)
     worker, = host.workers()
 
     # clients that are connected and say nothing, until one is not accepted
@@ -483,11 +490,7 @@ def test_worker_out_of_descriptors_answers_or_refuses_and_recovers(faas):
 def test_clients_beyond_the_descriptors_are_all_answered(faas):
     """Each takes two, the client's and the instance's."""
 
-    host = faas(workers=1, deploy=["probe"], http="""
-        faas_function probe { max 40; queue 200 timeout=60s; }""",
-                main="daemon off; worker_rlimit_nofile 320;")
-    host.allowed.append("Too many open files")
-    assert host.get("/fn/probe").status == 200
+    host = short(faas, instances=40)
     worker, = host.workers()
     held = [host.held("g") for _ in range(100)]
     wait_until(lambda: told(host, "Too many open files"), "the limit")

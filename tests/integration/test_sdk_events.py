@@ -1,7 +1,6 @@
 """faas_queue_send, faas_defer, faas_event and faas_message* from inside a
 function; the events process is played here (services.Events)."""
 
-import struct
 import time
 
 import pytest

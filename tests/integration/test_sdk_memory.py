@@ -10,7 +10,6 @@ import pytest
 import fcgi_client
 import harness
 import runtime
-import services
 from services import Function, state                            # noqa: F401
 
 PRELOADED = """

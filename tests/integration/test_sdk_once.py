@@ -11,7 +11,6 @@ import pytest
 
 import fcgi_client
 import harness
-import runtime
 from services import CODES, Function, state, zygote             # noqa: F401
 
 

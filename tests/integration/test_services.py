@@ -11,7 +11,6 @@ import socket
 import stat
 import subprocess
 import tempfile
-import time
 import urllib.parse
 
 import pytest
@@ -133,31 +132,9 @@ class Host(master.Host):
 
 @pytest.fixture
 def host(fakes, compiler, session_directory):
-    hosts = []
-
-    def make(put=(), start=True, blocks=None, programs=fakes, prepare=None,
-             **settings):
-        directory = pathlib.Path(tempfile.mkdtemp(prefix="host",
-                                                  dir=session_directory))
-        directory.chmod(0o755)
-        h = Host(programs, compiler, directory, **settings)
-        h.blocks = blocks or {}
-        hosts.append(h)
-        for name, source in dict(put).items():
-            h.put(name, source)
-        if prepare:
-            prepare(h)
-        if start:
-            assert h.start() == "ready\n"
-        return h
-
-    yield make
-    for h in hosts:
-        h.stop()
-    for h in hosts:
-        log = h.log() if h.error_log.exists() else ""
-        assert not harness.SANITIZER.search(log), log
-        assert "[emerg]" not in log, log
+    with master.factory(Host, fakes, compiler, session_directory) as make:
+        yield make
+    for h in make.hosts:
         assert not list(h.fake.glob("*.second")), "two at once"
         assert not (h.state / "baas.sock").exists()
 
