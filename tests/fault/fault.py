@@ -239,6 +239,12 @@ class Ledger:
         """Executions begun so far."""
         return self._head()[0]
 
+    def wait_for(self, count):
+        """Until so many more have begun."""
+
+        before = self.taken
+        wait_until(lambda: self.taken >= before + count, "executions")
+
     @property
     def processes(self):
         """Instances that there ever were."""

@@ -49,7 +49,7 @@ def run(x):
                   connections=x.pick(60, 200), seconds=x.seconds(5, 60),
                   methods={"GET": 1, "POST": 1}, body="0-100000", bound=16000)
     kills, replaced, count = {}, [], x.times(20, 300)
-    time.sleep(0.5)
+    x.ledgers["echo"].wait_for(100)
     while load.is_running() and len(kills) < count:
         began = time.monotonic()
         span = kill_one(x, host, kills)

@@ -49,7 +49,7 @@ def alone(x, host):
     load = x.load(host, PATHS, connections=x.pick(40, 200),
                   seconds=x.seconds(5, 150), methods={"GET": 2, "POST": 2},
                   body="0-50000", bound=26000)
-    time.sleep(0.3)
+    x.ledgers["echo"].wait_for(100)
     while load.is_running() and len(spans) < count:
         kill_supervisor(host, spans)
         time.sleep(x.random.random() * 0.4)
@@ -67,7 +67,7 @@ def with_master(x, host, spans):
     restarts = host.status()["supervisor"]["restarts"]
     load = x.load(host, PATHS, connections=20, seconds=x.pick(1.5, 3),
                   methods={"GET": 1, "POST": 1}, body="0-5000", bound=26000)
-    time.sleep(0.3)
+    x.ledgers["echo"].wait_for(100)
     begin = fault.now_us()
     supervisor = find(host, "supervisor")[0]
     os.kill(host.process.pid, signal.SIGKILL)

@@ -463,7 +463,7 @@ def test_row_failure_after_headers_resets_the_stream(table, how, buffering):
     """Over HTTP/2 that stream alone."""
 
     port = free_port()
-    host = table(deploy={"late": "late.c"}, http="""
+    table(deploy={"late": "late.c"}, http="""
         faas_function late { timeout 700ms; }
         server { listen 127.0.0.1:%d http2;
                  location /fn/ { faas_pass; fastcgi_buffering %s; } }"""
