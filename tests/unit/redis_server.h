@@ -133,9 +133,10 @@ server_connect(const server_t *s)
 }
 
 
-/* until it answers; loads what it has on disk */
+/* until it answers; loads what it has on disk.  -1 when it has ended: its port
+   was somebody's after all */
 static int __attribute__((unused))
-server_ready(const server_t *s)
+server_ready(server_t *s)
 {
     int            ready;
     int64_t        end;
@@ -162,6 +163,11 @@ server_ready(const server_t *s)
 
         if (ready) {
             return 0;
+        }
+
+        if (waitpid(s->pid, NULL, WNOHANG) == s->pid) {
+            s->pid = 0;
+            return -1;
         }
 
         server_pause();
@@ -199,7 +205,7 @@ server_start(server_t *s, int port, const char *const *options)
         return -1;
     }
 
-    s->port = port == -1 ? server_free_port() : port;
+    s->port = port;
     (void) snprintf(s->socket, sizeof(s->socket), "%s/redis.sock",
                     s->directory);
     (void) snprintf(ports[used], sizeof(ports[0]), "%d", s->port);
@@ -223,7 +229,23 @@ server_start(server_t *s, int port, const char *const *options)
         s->argv[i++] = (char *) *options++;
     }
 
-    return server_restart(s);
+    if (port != -1) {
+        return server_restart(s);
+    }
+
+    /* a port that was free may not be any more; the bus of a cluster's node is
+       10000 higher */
+
+    for (i = 0; i < 100 && s->pid == 0; i++) {
+        s->port = server_free_port();
+        (void) sprintf(s->argv[2], "%d", s->port);
+
+        if (s->port <= 55535 && server_restart(s) == 0) {
+            return 0;
+        }
+    }
+
+    return -1;
 }
 
 

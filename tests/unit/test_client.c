@@ -85,8 +85,20 @@ say(int s, const wire_head_t *head, const char *payload, uint32_t length)
 static int
 take(int s, void *data, size_t size)
 {
-    return size == 0
-           || recv(s, data, size, MSG_WAITALL) == (ssize_t) size;
+    size_t   n;
+    ssize_t  got;
+
+    /* MSG_WAITALL does not wait for all in a process that is stopped */
+
+    for (n = 0; n < size; n += (size_t) got) {
+        got = recv(s, (char *) data + n, size - n, 0);
+
+        if (got <= 0) {
+            return 0;
+        }
+    }
+
+    return 1;
 }
 
 

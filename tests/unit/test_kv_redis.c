@@ -9,6 +9,7 @@
 
 #include "kv_conformance.h"
 #include "kv_redis_inner.h"
+#include "redis_inner.h"
 #include "redis_server.h"
 
 
@@ -470,7 +471,7 @@ test_stopped_and_started_again(void **state)
     start = test_monotonic_ms();
     assert_int_equal(kv_get(kv, SCOPE, B("k"), &entry), FAAS_EUNAVAILABLE);
     assert_int_equal(test_put(kv, B("k"), B("v")), FAAS_EUNAVAILABLE);
-    assert_true(redis_held_ms(redis_of(kv), B("k")) > 0);
+    assert_int_not_equal(redis_of(kv)->nodes[0]->until_ms, 0);
     assert_true(test_monotonic_ms() - start < 5000);
 
     assert_int_equal(server_restart(&server), 0);
@@ -529,8 +530,8 @@ test_a_server_that_sleeps_is_not_waited_for(void **state)
     assert_int_equal(kill(server.pid, SIGSTOP), 0);
 
     start = test_monotonic_ms();
-    assert_int_equal(kv_get(kv, test_scope_of(50), B("k"), &entry),
-                     FAAS_ETIMEDOUT);
+    rc = kv_get(kv, test_scope_of(50), B("k"), &entry);
+    assert_true(rc == FAAS_ETIMEDOUT || rc == FAAS_EUNAVAILABLE);
     assert_int_equal(kv_set(kv, test_scope_of(50), B("k"), B("late"), 0,
                             KV_ANY, NULL), FAAS_EUNAVAILABLE);
     assert_true(test_monotonic_ms() - start >= 50);
@@ -574,7 +575,7 @@ test_a_wrong_password_is_denied(void **state)
 
     /* and it is not asked each time */
 
-    assert_true(redis_held_ms(r, B("k")) > 0);
+    assert_int_not_equal(r->nodes[0]->until_ms, 0);
     assert_int_equal(kv_get(kv, SCOPE, B("k"), &entry), FAAS_EDENIED);
 
     kv_redis_destroy(kv);

@@ -79,18 +79,7 @@ cluster_create(void)
     argv[2] = (char *) "create";
 
     for (i = 0; i < NODES; i++) {
-
-        /* the port of their bus is 10000 higher: both below 65536 */
-
-        do {
-            if (server_start(&node[i], -1, options) == 0) {
-                break;
-            }
-
-            server_remove(&node[i]);
-        } while (node[i].port > 55535);
-
-        if (node[i].pid == 0) {
+        if (server_start(&node[i], -1, options) != 0) {
             return -1;
         }
 
@@ -296,6 +285,29 @@ test_one_client_for_all_nodes(void **state)
 }
 
 
+/*
+ * The outcome of a write to a slot that no node can serve.  A deadline that
+ * passes while an answer is on its way, as on a machine that stops now and
+ * then, is an outcome of its own and tells nothing: a longer one follows.
+ */
+static int
+set_while_it_moves(kv_t *kv, faas_bytes_t key)
+{
+    int      rc;
+    int64_t  ms;
+
+    ms = 100;
+
+    do {
+        rc = kv_set(kv, test_scope_of(ms), key, B("x"), 0, KV_ANY, NULL);
+        ms *= 2;
+    } while ((rc == FAAS_ETIMEDOUT || rc == FAAS_EUNAVAILABLE)
+             && ms < 20000);
+
+    return rc;
+}
+
+
 /* a slot in the middle of its move: keys on the old node, and on the new */
 static void
 test_ask_and_moved_are_followed(void **state)
@@ -331,8 +343,7 @@ test_ask_and_moved_are_followed(void **state)
 
     /* key there, index here: no node can do both */
 
-    assert_int_equal(kv_set(kv, test_scope_of(100), B("one"), B("x"), 0,
-                            KV_ANY, NULL), FAAS_EBUSY);
+    assert_int_equal(set_while_it_moves(kv, B("one")), FAAS_EBUSY);
     test_is(kv, B("one"), B("1"));
 
     migrate(from, to, zset);
@@ -347,8 +358,7 @@ test_ask_and_moved_are_followed(void **state)
 
     /* of two keys one is nowhere: Redis asks to try again until it is done */
 
-    assert_int_equal(kv_set(kv, test_scope_of(100), B("new"), B("n"), 0,
-                            KV_ANY, NULL), FAAS_EBUSY);
+    assert_int_equal(set_while_it_moves(kv, B("new")), FAAS_EBUSY);
 
     /* and it has moved */
 
