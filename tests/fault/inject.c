@@ -43,6 +43,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "allocate.h"
+
 
 #define INJECT_SIZE   4096
 #define INJECT_RULES  8
@@ -82,12 +84,6 @@ static const char *inject_role(void);
 static void *inject_next(const char *call);
 static int inject_is_file(int fd);
 static char **inject_environment(char *const envp[], char **room);
-
-
-extern void *__libc_malloc(size_t n);
-extern void *__libc_calloc(size_t n, size_t size);
-extern void *__libc_realloc(void *p, size_t n);
-extern void *__libc_memalign(size_t alignment, size_t n);
 
 
 static inject_page_t  *inject_page;
@@ -233,35 +229,37 @@ inject_next(const char *call)
 EXPORT void *
 malloc(size_t n)
 {
-    return inject_fails("alloc") ? NULL : __libc_malloc(n);
+    return inject_fails("alloc") ? NULL : ALLOCATE_NEXT(malloc)(n);
 }
 
 
 EXPORT void *
 calloc(size_t n, size_t size)
 {
-    return inject_fails("alloc") ? NULL : __libc_calloc(n, size);
+    return inject_fails("alloc") ? NULL : ALLOCATE_NEXT(calloc)(n, size);
 }
 
 
 EXPORT void *
 realloc(void *p, size_t n)
 {
-    return inject_fails("alloc") ? NULL : __libc_realloc(p, n);
+    return inject_fails("alloc") ? NULL : ALLOCATE_NEXT(realloc)(p, n);
 }
 
 
 EXPORT void *
 memalign(size_t alignment, size_t n)
 {
-    return inject_fails("alloc") ? NULL : __libc_memalign(alignment, n);
+    return inject_fails("alloc") ? NULL
+           : ALLOCATE_NEXT(memalign)(alignment, n);
 }
 
 
 EXPORT void *
 aligned_alloc(size_t alignment, size_t n)
 {
-    return inject_fails("alloc") ? NULL : __libc_memalign(alignment, n);
+    return inject_fails("alloc") ? NULL
+           : ALLOCATE_NEXT(memalign)(alignment, n);
 }
 
 
@@ -270,7 +268,8 @@ posix_memalign(void **p, size_t alignment, size_t n)
 {
     void  *memory;
 
-    memory = inject_fails("alloc") ? NULL : __libc_memalign(alignment, n);
+    memory = inject_fails("alloc") ? NULL
+             : ALLOCATE_NEXT(memalign)(alignment, n);
 
     if (memory == NULL) {
         return ENOMEM;

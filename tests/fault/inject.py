@@ -73,7 +73,7 @@ class Injector:
 
         environment = dict(os.environ if others is None else others)
         environment["LD_PRELOAD"] = " ".join(
-            filter(None, [environment.get("LD_PRELOAD"), str(self.library)]))
+            filter(None, [str(self.library), environment.get("LD_PRELOAD")]))
         environment["FAAS_INJECT"] = str(self.path)
         return environment
 

@@ -17,10 +17,7 @@ PRELOADED = """
 #include <dlfcn.h>
 #include <errno.h>
 #include <stddef.h>
-
-void *__libc_malloc(size_t n);
-void *__libc_calloc(size_t n, size_t size);
-void *__libc_realloc(void *p, size_t n);
+#include "allocate.h"
 
 static long from, to, count;
 
@@ -48,19 +45,19 @@ void FCGX_Free(void *request, int close)
     ((void (*)(void *, int)) dlsym(RTLD_NEXT, "FCGX_Free"))(request, close);
 }
 
-void *malloc(size_t n) { return fails() ? NULL : __libc_malloc(n); }
+void *malloc(size_t n)
+{
+    return fails() ? NULL : ALLOCATE_NEXT(malloc)(n);
+}
 void *calloc(size_t n, size_t size)
 {
-    return fails() ? NULL : __libc_calloc(n, size);
+    return fails() ? NULL : ALLOCATE_NEXT(calloc)(n, size);
 }
 void *realloc(void *p, size_t n)
 {
-    return fails() ? NULL : __libc_realloc(p, n);
+    return fails() ? NULL : ALLOCATE_NEXT(realloc)(p, n);
 }
 """
-
-pytestmark = pytest.mark.skipif(harness.ASAN,
-                                reason="sanitizers have a malloc() of theirs")
 
 
 @pytest.fixture
@@ -70,7 +67,8 @@ def zygote(tmp_path_factory):
         if directory.stat().st_uid == os.getuid() and str(directory) != "/":
             directory.chmod(directory.stat().st_mode | 0o711)
     (path / "fail.c").write_text(PRELOADED)
-    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o",
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-I",
+                    str(harness.ROOT / "tests/fault"), "-o",
                     str(path / "fail.so"), str(path / "fail.c")], check=True)
     harness.become_subreaper()
     zygote = runtime.Zygote(path, environment={

@@ -9,14 +9,11 @@ import sys
 
 import pytest
 
-from harness import ASAN, ROOT, process_stat, wait_until
+from harness import ROOT, process_stat, wait_until
 
 sys.path.insert(0, str(ROOT / "tests/fault"))
 
 from inject import Injector                             # noqa: E402
-
-memory = pytest.mark.skipif(ASAN, reason="sanitizers have their own malloc()")
-
 
 @pytest.fixture
 def starved(faas, tmp_path_factory):
@@ -56,7 +53,6 @@ def source(number):
 
 # -- nginx's workers ----------------------------------------------------------
 
-@memory
 @pytest.mark.parametrize("method,options", [
     ("GET", {}), ("HEAD", {}), ("POST", {"body": b"x" * 20000})])
 def test_worker_without_memory_for_a_request_keeps_no_slot(starved, method,
@@ -104,7 +100,6 @@ def test_worker_that_lacked_something_at_its_start_serves_soon(starved, call):
 
 # -- the supervisor -----------------------------------------------------------
 
-@memory
 def test_supervisor_without_memory_for_a_moment_deploys(starved):
     host = starved(deploy=["probe"])
     failed = 0

@@ -8,8 +8,7 @@
  *       which then say what was leaked
  *
  *   #define MEMORY_FAULTS_ALL before the include
- *       those of all libraries, too; not with sanitizers, which have their
- *       own malloc(): MEMORY_FAULTS is 0 then
+ *       those of all libraries, too
  */
 
 
@@ -19,14 +18,6 @@
 
 #include <errno.h>
 #include <stddef.h>
-
-
-#if !defined(MEMORY_FAULTS_ALL) \
-    || !(defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__))
-#define MEMORY_FAULTS  1
-#else
-#define MEMORY_FAULTS  0
-#endif
 
 
 static struct {
@@ -46,8 +37,6 @@ memory_fails_at(long n, int forever)
     memory_faults.failed = 0;
 }
 
-
-#if MEMORY_FAULTS
 
 static int
 memory_fails(void)
@@ -71,8 +60,6 @@ memory_fails(void)
     return 1;
 }
 
-#endif
-
 
 #ifndef MEMORY_FAULTS_ALL
 
@@ -90,14 +77,24 @@ memory_fails(void)
 #define MEMORY_CALLOC   calloc
 #define MEMORY_REALLOC  realloc
 
+/* a sanitizer's free() takes what its own malloc() gave */
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+
+#define memory_malloc   __interceptor_malloc
+#define memory_calloc   __interceptor_calloc
+#define memory_realloc  __interceptor_realloc
+
+#else
+
 #define memory_malloc   __libc_malloc
 #define memory_calloc   __libc_calloc
 #define memory_realloc  __libc_realloc
 
 #endif
 
+#endif
 
-#if MEMORY_FAULTS
 
 void *memory_malloc(size_t n);
 void *memory_calloc(size_t n, size_t size);
@@ -126,8 +123,6 @@ MEMORY_REALLOC(void *p, size_t n)
 {
     return memory_fails() ? NULL : memory_realloc(p, n);
 }
-
-#endif
 
 
 #endif /* MEMORY_FAULTS_H_INCLUDED */
