@@ -8,6 +8,7 @@ nginx's internal.sock, and a client of baas.sock (baas/wire.h).
 """
 
 import collections
+import fcntl
 import http.server
 import itertools
 import os
@@ -400,8 +401,9 @@ class Events:
         uid = self.uid
 
         def prepare():
-            high = [os.dup2(fd, 100 + i, inheritable=False)
-                    for i, fd in enumerate((channel, listener))]
+            # wherever there is room: whose number it is now is in use
+            high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10)
+                    for fd in (channel, listener)]
             for i, fd in enumerate(high):
                 os.dup2(fd, 3 + i, inheritable=True)
             if uid is not None:
@@ -470,8 +472,8 @@ class Events:
         self.listener.close()
         text = self.text() if self.log.exists() else ""
         shutil.rmtree(self.directory, ignore_errors=True)
+        harness.check_reports(text)
         for line in text.splitlines():
-            assert not harness.SANITIZER.search(line), text[-4000:]
             assert "[alert]" not in line and "[emerg]" not in line, line
 
 

@@ -35,6 +35,24 @@ PATIENCE = 60 if ASAN or VALGRIND else 20
 SANITIZER = re.compile(r"AddressSanitizer|LeakSanitizer|runtime error:"
                        r"|ThreadSanitizer")
 
+# files in which sanitizers write: what they are told to, and what is stderr
+# of one of our processes
+REPORTS = re.compile(r"asan|output$|.*\.log\b")
+
+
+def check_reports(*places):
+    """No sanitizer has said anything: in these texts, and in all files below
+    these directories that are stderr of something."""
+
+    for place in places:
+        if isinstance(place, pathlib.Path):
+            check_reports(*(
+                pathlib.Path(directory, name).read_text(errors="replace")
+                for directory, _, names in os.walk(place)
+                for name in names if REPORTS.match(name)))
+        else:
+            assert not SANITIZER.search(place), place[-8000:]
+
 
 def wait_until(condition, what="", timeout=PATIENCE, interval=0.01):
     """Polls condition() until it is true, and returns what it returned.  An
@@ -324,9 +342,11 @@ def nginx_environment(report=None):
                 ["cc", "-print-file-name=" + name], text=True,
                 capture_output=True).stdout.strip())
             for name in ("libasan.so", "libubsan.so"))
-        environment["ASAN_OPTIONS"] = "detect_leaks=0:detect_odr_violation=0"
-        if report:
-            environment["ASAN_OPTIONS"] += ":log_path=%s" % report
+        place = ["log_path=%s" % report] if report else []
+        environment["ASAN_OPTIONS"] = ":".join(
+            ["detect_leaks=0:detect_odr_violation=0:exitcode=99"] + place)
+        environment["UBSAN_OPTIONS"] = ":".join(
+            ["print_stacktrace=1:halt_on_error=1:exitcode=99"] + place)
     return environment
 
 
@@ -420,7 +440,7 @@ class Host:
                       port=self.port,
                       # for the new binary of an upgrade
                       environment="env LD_PRELOAD; env ASAN_OPTIONS;"
-                      if ASAN else "",
+                      "env UBSAN_OPTIONS;" if ASAN else "",
                       user="user www-data;" if IS_ROOT and not self.user
                       else "")
         text = values.pop("template") % values
@@ -448,6 +468,7 @@ class Host:
         done = subprocess.run(self.command(*arguments), text=True,
                               capture_output=True, timeout=60,
                               env=self.environment())
+        check_reports(done.stderr)
         if check:
             assert done.returncode == 0, done.stderr + done.stdout
         return done.stderr + done.stdout
@@ -701,12 +722,7 @@ class Host:
         for line in (self.error_log() + self.output()).splitlines():
             if "[alert]" in line or "[emerg]" in line:
                 assert any(text in line for text in self.allowed), line
-        for path in list(self.dir.glob("asan*")) + [
-                self.dir / "error.log", self.dir / "output"] + list(
-                (self.state / "log").glob("*")):
-            if path.is_file():
-                found = SANITIZER.search(path.read_text(errors="replace"))
-                assert not found, path.read_text(errors="replace")[-8000:]
+        check_reports(self.dir)
         sockets = [path for path in self.state.rglob("*") if path.is_socket()]
         if self.exit_status == -signal.SIGKILL:
             # nginx's own, which the next one finds stale, and removes

@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
-from harness import (BUILD, NGINX, ROOT, descendants, free_port,
-                     nginx_environment)
+from harness import (ASAN, BUILD, NGINX, ROOT, check_reports, descendants,
+                     free_port, nginx_environment)
 
 sys.path.insert(0, str(ROOT / "tests"))
 
@@ -55,6 +55,7 @@ class Checker:
             [self.nginx, "-t", "-p", str(self.dir), "-c", str(path)],
             stdin=subprocess.DEVNULL, capture_output=True, text=True,
             env=nginx_environment(), timeout=60)
+        check_reports(done.stderr)
         assert done.returncode in (0, 1), (done.returncode, done.stderr)
         return done.returncode == 0, done.stderr
 
@@ -712,6 +713,7 @@ def test_nginx_s_without_a_master_creates_and_starts_nothing(check):
         [NGINX, "-p", str(check.dir), "-c", str(check.dir / "nginx.conf"),
          "-s", "reload"], stdin=subprocess.DEVNULL, capture_output=True,
         text=True, env=nginx_environment(), timeout=60)
+    check_reports(done.stderr)
     assert done.returncode != 0 and "nginx.pid" in done.stderr
     assert not (check.dir / "state").exists()
     assert set(descendants()) == before
@@ -753,6 +755,7 @@ def make(directory, target):
     assert "warning:" not in done.stderr
 
 
+@pytest.mark.skipif(ASAN, reason="would be built without sanitizers")
 @pytest.mark.skipif(not TREES, reason="NGINX_SRC names no nginx source tree")
 @pytest.mark.parametrize("tree", TREES)
 @pytest.mark.parametrize("link", ["static", "dynamic"])
