@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from harness import ASAN, IS_ROOT, Background, process_stat, wait_until
+from harness import IS_ROOT, Background, process_stat, wait_until
 from services import CODES
 from test_core import dumps, info
 from test_shortage import processor_time
@@ -226,7 +226,6 @@ def test_log_on_a_full_disk_loses_lines_and_no_request(small):
 
 # -- dumps --------------------------------------------------------------------
 
-@pytest.mark.skipif(ASAN, reason="the sanitizer's own handler")
 @root
 def test_crash_on_a_full_disk_is_502_without_a_dump(small):
     host = small("state", deploy={"probe": source(1)},
