@@ -10,7 +10,7 @@ import pytest
 from events import DEFER, OK, SEND, events
 from harness import wait_until
 from redis_server import Redis
-from test_events_process import Sender
+from test_events_process import Sender, progress
 from test_events_queue import empty
 
 
@@ -112,10 +112,8 @@ def test_redis_and_events_killed_during_sends(events, redis):
     for s in senders:
         s.start()
     rng = random.Random(3)
-    kills = 0
-    while any(s.is_alive() for s in senders) or kills < 10:
-        time.sleep(rng.uniform(0.1, 0.4))
-        kills += 1
+    for kills in range(30):
+        progress(senders, (kills + rng.random()) / 30)
         if kills % 3 == 0:
             redis.kill()
             redis.start()
