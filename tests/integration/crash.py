@@ -208,12 +208,13 @@ class Sender(threading.Thread):
         try:
             response = self.host.post(path, **options)
         except (ConnectionError, http.client.HTTPException):
-            excuse = (0, "lost")
+            excuse, response = (0, "lost"), None
         else:
             if response.status < 300:
                 return response
             excuse = (response.status, self.what(response))
-        assert excuse in excuses, excuse
+            response = dict(response.headers)
+        assert excuse in excuses, (excuse, response)
         self.excuses[excuse] += 1
         return None
 

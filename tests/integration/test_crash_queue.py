@@ -14,7 +14,7 @@ from harness import wait_until
 ATTEMPTS = 4
 
 BLOCKS = {
-    "producer": "max 8; timeout 20s;",
+    "producer": "max 8; queue 16 timeout=60s; timeout 20s;",
     "orders": "max 3; consume orders batch=20 lease=2s attempts=50"
               " retry=10ms..100ms;",
     "bills": "max 3; exactly_once on;"

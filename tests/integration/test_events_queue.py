@@ -301,15 +301,14 @@ def test_long_queues_share_the_calls_that_there_are(events):
     """Three functions that could each take all calls get as many each."""
 
     names = ("a", "b", "c")
-    e = events({n: {"consume": ["q" + n], "max": 500} for n in names},
-               nginx=False)
+    e = events()
     c = e.client()
     for name in names:
         asked = [c.ask(SEND, "q" + name, "m%d" % i, b"", 0, 0)
                  for i in range(2000)]
         assert all(c.answer(serial)[0] == OK for serial in asked)
     e.nginx.answer = lambda r: time.sleep(0.02) or 200
-    e.nginx.start()
+    e.configure(**{n: {"consume": ["q" + n], "max": 500} for n in names})
     first = [r.faas_function for r in e.nginx.wait(2400)[:2400]]
     assert all(first.count(n) > 350 for n in names), [
         first.count(n) for n in names]

@@ -201,7 +201,7 @@ def test_noise_ends_connections_and_nothing_else(events):
 
 
 def test_a_frame_may_come_byte_by_byte_and_many_at_once(events):
-    e = events({"work": {"consume": ["orders"]}})
+    e = events({"work": {"consume": ["orders batch=100"]}})
     c = e.client()
     for byte in frame(SEND, fields("orders", "slow", b"data", 0, 0), 5):
         c.raw(bytes([byte]))
@@ -209,7 +209,9 @@ def test_a_frame_may_come_byte_by_byte_and_many_at_once(events):
     c.raw(b"".join(frame(SEND, fields("orders", "m%d" % i, b"x" * 100, 0, 0),
                          i) for i in range(3000)))
     assert sorted(c.read()[0] for _ in range(3000)) == list(range(3000))
-    e.nginx.wait(3001)
+    wait_until(lambda: len({id for r in e.nginx.of("work")
+                            for id, *_ in r.messages()}) == 3001,
+               "all messages")
 
 
 def test_who_reads_no_answers_is_not_read(events):
