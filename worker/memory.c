@@ -17,9 +17,17 @@
 /* what an instance is taken for before one was measured */
 #define MEMORY_GUESS  (1024 * 1024)
 
+/* it is said that there is no more at most so often */
+#define MEMORY_SAY_MS  1000
+
+/* between two looks at limits; and how many may be measured in one */
+#define MEMORY_LOOK_MS  250
+#define MEMORY_DEAR     8
+
 
 static uint64_t memory_unit(const function_t *f);
 static void memory_charge(function_t *f);
+static uint32_t memory_instances(void);
 static void memory_look_at(slot_t *s, uint32_t *dear);
 static void memory_over(slot_t *s, uint64_t bytes);
 static uint64_t memory_of(pid_t pid);
@@ -29,14 +37,6 @@ static int memory_pages(pid_t pid, uint64_t *resident, uint64_t *shared);
 static ssize_t memory_read(pid_t pid, const char *name, char *buf,
     size_t size);
 static void memory_reclaim(const function_t *f);
-
-
-/* it is said that there is no more at most so often */
-#define MEMORY_SAY_MS  1000
-
-/* between two looks at limits; and how many may be measured in one */
-#define MEMORY_LOOK_MS  250
-#define MEMORY_DEAR     8
 
 
 static struct {
@@ -119,12 +119,7 @@ memory_measure(void)
     uint64_t     bytes;
     function_t  *f;
 
-    count = 0;
-
-    for (f = function_list; f != NULL; f = f->next) {
-        count += f->live;
-    }
-
+    count = memory_instances();
     first = count ? memory.turn % count : 0;
     n = 0;
 
@@ -156,20 +151,15 @@ memory_measure(void)
 void
 memory_look(void)
 {
-    slot_t      *s, *next;
-    uint32_t     n, count, first, dear;
-    function_t  *f;
+    slot_t    *s, *next;
+    uint32_t   n, count, first, dear;
 
     if (loop_now_ms() - memory.looked_ms < MEMORY_LOOK_MS) {
         return;
     }
 
     memory.looked_ms = loop_now_ms();
-    count = 0;
-
-    for (f = function_list; f != NULL; f = f->next) {
-        count += f->live;
-    }
+    count = memory_instances();
 
     if (count == 0) {
         return;
@@ -187,6 +177,22 @@ memory_look(void)
             memory_look_at(s, &dear);
         }
     }
+}
+
+
+static uint32_t
+memory_instances(void)
+{
+    uint32_t     count;
+    function_t  *f;
+
+    count = 0;
+
+    for (f = function_list; f != NULL; f = f->next) {
+        count += f->live;
+    }
+
+    return count;
 }
 
 
