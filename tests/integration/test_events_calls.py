@@ -12,9 +12,10 @@ import time
 
 import pytest
 
-from events import (CALL_CANCEL, CALL_GET, CALL_SUBMIT, DEAD_RETRY,
-                    ECONFLICT, EDENIED, EINVAL, ENOTFOUND, ETOOLARGE, OK,
-                    NOT_THERE, REFUSED, events, number, wait_until)
+from events import (CALL_CANCEL, CALL_GET, CALL_SUBMIT, DEAD_RETRY, ECONFLICT,
+                    EDENIED, EINVAL, ENOTFOUND, ETOOLARGE, OK, NOT_THERE,
+                    REFUSED, events, number)
+from harness import wait_until
 
 QUEUED, RUNNING, DONE, FAILED, CANCELLED = range(1, 6)
 WORK = {"work": {}}

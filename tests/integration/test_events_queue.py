@@ -5,8 +5,9 @@ import threading
 import time
 
 from events import (EINVAL, ENOTFOUND, ETOOLARGE, NOT_THERE, OK, REFUSED,
-                    DEAD_GET, DEAD_PURGE, DEAD_RETRY, DEFER, SEND,
-                    events, number, wait_until)
+                    DEAD_GET, DEAD_PURGE, DEAD_RETRY, DEFER, SEND, events,
+                    number)
+from harness import wait_until
 
 QUICK = "orders attempts=3 retry=1ms..2ms"
 

@@ -15,7 +15,8 @@ import harness
 from events import (CALL_GET, DEAD_GET, DEAD_LIST, DEAD_PURGE, DEAD_RETRY,
                     DEFER, EDENIED, EINVAL, Ended, HELLO, MAGIC, OK,
                     QUEUE_LIST, SEND, STRANGER_UID, TIMER_LIST,
-                    events, fields, frame, wait_until)
+                    events, fields, frame)
+from harness import wait_until
 
 # a sanitizer keeps what was freed for a while
 SANITIZED = 16 if harness.ASAN else 1
