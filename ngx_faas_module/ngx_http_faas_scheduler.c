@@ -544,6 +544,7 @@ ngx_http_faas_scheduler_go(ngx_http_faas_ctx_t *ctx)
 static void
 ngx_http_faas_scheduler_timer_handler(ngx_event_t *ev)
 {
+    uint64_t              left_ms;
     ngx_connection_t     *c;
     ngx_http_request_t   *r;
     ngx_http_faas_ctx_t  *ctx;
@@ -555,6 +556,16 @@ ngx_http_faas_scheduler_timer_handler(ngx_event_t *ev)
     ngx_http_set_log_request(c->log, r);
 
     if (ctx->waiting) {
+        left_ms = ngx_http_faas_admission_left_ms(ctx);
+
+        if (left_ms) {
+
+            /* set by a clock that stood since the loop's turn began */
+
+            ngx_add_timer(ev, (ngx_msec_t) left_ms);
+            return;
+        }
+
         ngx_http_faas_queue_dequeue(ctx);
         (void) ngx_http_faas_admission_late(ctx);
         ngx_http_faas_scheduler_refused(ctx);

@@ -168,6 +168,27 @@ def test_deadline_that_passes_in_the_queue_is_503_not_started(faas):
     assert "late" not in host.function_log("probe")
 
 
+def test_deadline_is_the_cause_however_late_nginx_clock_is(faas):
+    """A timer is set by what the clock said when the loop's turn began, and
+    may be over before the deadline is."""
+
+    host = faas(deploy=["probe"], workers=1,
+                main="daemon off; timer_resolution 500ms;",
+                http="faas_function probe { max 1; queue 10 timeout=60s; }")
+    held = host.hold("g")
+    late = []
+    for _ in range(10):
+        late.append(Background(lambda: host.get(
+            "/fn/probe", headers={"Faas-Timeout": "0.45"})))
+        time.sleep(0.1)             # at different times of a turn
+    for one in late:
+        r = one.result()
+        assert r.status == 503
+        assert "client's deadline passed" in r.headers["Proxy-Status"]
+    host.open("g")
+    held[0].result()
+
+
 def test_deadline_that_passes_in_the_function_is_504_and_kills_nothing(faas):
     """Or any client could have instances killed."""
 
