@@ -782,6 +782,7 @@ def test_plain_nginx_tree_takes_the_module(tree, link, tmp_path):
                   "\"fastcgi_keep_conn\" cannot be beside")
 
 
+@pytest.mark.skipif(ASAN, reason="would be built without sanitizers")
 @pytest.mark.skipif(not TREES, reason="NGINX_SRC names no nginx source tree")
 def test_configure_says_what_is_missing(tmp_path):
     done = configure(TREES[0], tmp_path / "a", "--without-http_rewrite_module",

@@ -12,21 +12,23 @@ from master import host
 
 MB = 1 << 20
 
-# under a sanitizer a process has some 50 MB of its own
-LIMIT = 200 * MB if harness.ASAN else 40 * MB
+# under a sanitizer a process has some 20 MB of its own
+LIMIT = 100 * MB if harness.ASAN else 40 * MB
 
 GROW = """
 #include <faas.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 static int grow(faas_request_t *r) {
     const char  *mb = faas_query(r, "mb", NULL);
     size_t       n = mb ? (size_t) atoi(mb) << 20 : 0;
-    char        *p = n ? malloc(n) : NULL;
+    char        *p = n ? mmap(NULL, n, PROT_READ|PROT_WRITE,
+                              MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) : NULL;
     if (n) { memset(p, 1, n); }
     if (faas_query(r, "hang", NULL)) { for ( ;; ) { pause(); } }
-    if (faas_query(r, "free", NULL)) { free(p); }
+    if (faas_query(r, "free", NULL)) { munmap(p, n); }
     return faas_printf(r, "%%d", (int) getpid());
 }
 static char *big;
@@ -38,6 +40,26 @@ static int init(void) {
 FAAS_FUNCTION(.handler = grow, .init = init)
 """.replace("INIT", "%d")
 
+# once it has answered, and there is a gate
+LATER = """
+#include <faas.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+static void *grow(void *data) {
+    while (access("%s", F_OK) != 0) { usleep(1000); }
+    memset(malloc(%d), 1, %d);
+    return data;
+}
+static int handle(faas_request_t *r) {
+    pthread_t  thread;
+    if (pthread_create(&thread, NULL, grow, NULL) != 0) { abort(); }
+    return faas_printf(r, "%%d", (int) getpid());
+}
+FAAS_FUNCTION(.handler = handle)
+"""
+
 LIMITED = "faas_function grow { memory %d; max 4; }" % LIMIT
 
 
@@ -47,9 +69,12 @@ def deaths(log):
 
 
 def test_an_idle_instance_over_its_memory_is_retired(host):
-    h = host(put={"grow": GROW % 0}, blocks={"grow": {"memory": LIMIT}})
+    h = host(blocks={"grow": {"memory": LIMIT}})
+    gate = h.directory / "gate"
+    h.deploy("grow", LATER % (gate, LIMIT, LIMIT))
     w = master.Worker(h)
-    pid = int(w.call("grow", QUERY_STRING="mb=%d" % (LIMIT // MB)).body)
+    pid = int(w.call("grow").body)
+    gate.touch()
     wait_until(lambda: not harness.is_alive(pid), "its end")
     wait_until(lambda: deaths(h.log()), "the line")
     (told, how, request), = deaths(h.log())
@@ -59,18 +84,21 @@ def test_an_idle_instance_over_its_memory_is_retired(host):
     f = h.function("grow")
     assert (f.deaths, f.kills) == (0, 0)
     assert f.tally.counts() == {"oom": 1}
+    gate.unlink()
     assert int(w.call("grow").body) != pid
 
 
 def test_what_is_within_its_memory_lives(host):
+    """However much it had and gave back."""
+
     h = host(put={"grow": GROW % 0}, blocks={"grow": {"memory": LIMIT}})
     w = master.Worker(h)
-    pid = int(w.call("grow", QUERY_STRING="free=1&mb=%d"
-                     % (LIMIT // MB)).body)
+    pid = int(w.call("grow").body)
     looks = 8
     for _ in range(looks):
+        assert int(w.call("grow", QUERY_STRING="free=1&mb=%d"
+                          % (LIMIT // MB * 5 // 8)).body) == pid
         harness.time.sleep(0.25)
-        assert int(w.call("grow").body) == pid
     assert deaths(h.log()) == []
 
 
