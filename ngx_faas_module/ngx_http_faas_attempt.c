@@ -244,20 +244,26 @@ ngx_http_faas_attempt_count(ngx_http_faas_ctx_t *ctx)
 
 
 /*
- * May the handler have run?  An instance that answered too early lives, has
- * the request, and may begin it while we look.
+ * May the handler have run?  An instance that lives and has the request may
+ * begin it while we look, as when the client or our patience went first, or
+ * when it answered too early.  One that has closed its end, or died, cannot.
  */
 
 ngx_uint_t
-ngx_http_faas_attempt_has_started(ngx_http_faas_ctx_t *ctx)
+ngx_http_faas_attempt_has_started(ngx_http_faas_ctx_t *ctx,
+    ngx_connection_t *c)
 {
     return ctx->request->upstream->request_sent
-           && (ctx->odd || ngx_http_faas_attempt_has_begun(ctx));
+           && (ctx->odd
+               || (c != NULL && !c->read->eof && !c->read->error
+                   && !c->write->error)
+               || ngx_http_faas_attempt_has_begun(ctx));
 }
 
 
 ngx_uint_t
-ngx_http_faas_attempt_may_retry(ngx_http_faas_ctx_t *ctx)
+ngx_http_faas_attempt_may_retry(ngx_http_faas_ctx_t *ctx,
+    ngx_uint_t started)
 {
     ngx_http_request_t  *r;
 
@@ -272,7 +278,7 @@ ngx_http_faas_attempt_may_retry(ngx_http_faas_ctx_t *ctx)
         return 0;
     }
 
-    if (!ngx_http_faas_attempt_has_started(ctx)) {
+    if (!started) {
         return 1;
     }
 

@@ -550,9 +550,11 @@ ngx_uint_t ngx_http_faas_attempt_is_complete(ngx_http_faas_ctx_t *ctx,
 ngx_uint_t ngx_http_faas_attempt_has_ended(ngx_http_faas_ctx_t *ctx);
 
 /* may the handler have run? */
-ngx_uint_t ngx_http_faas_attempt_has_started(ngx_http_faas_ctx_t *ctx);
+ngx_uint_t ngx_http_faas_attempt_has_started(ngx_http_faas_ctx_t *ctx,
+    ngx_connection_t *c);
 
-ngx_uint_t ngx_http_faas_attempt_may_retry(ngx_http_faas_ctx_t *ctx);
+ngx_uint_t ngx_http_faas_attempt_may_retry(ngx_http_faas_ctx_t *ctx,
+    ngx_uint_t started);
 
 /* the outcome, if this attempt was the last */
 faas_outcome_e ngx_http_faas_attempt_outcome(ngx_http_faas_ctx_t *ctx,

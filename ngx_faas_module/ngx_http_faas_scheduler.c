@@ -782,7 +782,7 @@ ngx_http_faas_scheduler_free(ngx_peer_connection_t *pc, void *data,
     }
 
     failed = state & NGX_PEER_FAILED;
-    started = ngx_http_faas_attempt_has_started(ctx);
+    started = ngx_http_faas_attempt_has_started(ctx, c);
     outcome = ngx_http_faas_attempt_outcome(ctx, c, failed);
 
     ctx->maybe_started |= started;
@@ -794,7 +794,7 @@ ngx_http_faas_scheduler_free(ngx_peer_connection_t *pc, void *data,
         ngx_http_faas_queue_leave(ctx, FAAS_SLOT_DRAINING);
     }
 
-    if (failed && ngx_http_faas_attempt_may_retry(ctx)) {
+    if (failed && ngx_http_faas_attempt_may_retry(ctx, started)) {
 
         if (started) {
             ctx->retried = 1;

@@ -304,6 +304,23 @@ def test_row_client_went_away_while_it_waited(table):
 
 # -- may have run -----------------------------------------------------------------
 
+def test_row_client_went_away_before_the_instance_looked(table):
+    """It has the request and lives: whether it begins it nobody can know."""
+
+    host = table(deploy=["probe"], http="faas_function probe { max 1; }")
+    pid = host.get("/fn/probe").json["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with host.wire() as wire:
+            wire.send("POST /fn/probe?gone HTTP/1.1\r\nHost: x\r\n"
+                      "Content-Length: 0\r\n\r\n")
+            wait_until(
+                lambda: host.function("probe")["totals"]["attempts"] == 2)
+        assert logged(host, "/fn/probe?gone") == ("499", "cancelled", "1")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
 @pytest.mark.parametrize("how", ["exit=0", "exit=3", "die=11", "die=9"])
 def test_row_crash_before_headers(table, how):
     host = table(deploy=["probe"])
