@@ -8,7 +8,6 @@ nginx's internal.sock, and a client of baas.sock (baas/wire.h).
 """
 
 import collections
-import fcntl
 import http.server
 import itertools
 import os
@@ -396,28 +395,16 @@ class Events:
                                          socket.SOCK_SEQPACKET)
         ours.settimeout(harness.PATIENCE)
         self.channel = ours
-        listener = self.listener.fileno()
-        channel = theirs.fileno()
-        uid = self.uid
-
-        def prepare():
-            # wherever there is room: whose number it is now is in use
-            high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10)
-                    for fd in (channel, listener)]
-            for i, fd in enumerate(high):
-                os.dup2(fd, 3 + i, inheritable=True)
-            if uid is not None:
-                os.setgroups([])
-                os.setgid(uid)
-                os.setuid(uid)
+        options = {} if self.uid is None else dict(
+            user=self.uid, group=self.uid, extra_groups=[])
 
         with open(self.log, "ab") as log:
-            if uid is not None:
-                os.chown(self.log, uid, uid)
-            self.process = subprocess.Popen(
-                self.wrapper + [str(PROGRAM)], stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log, close_fds=False, preexec_fn=prepare,
-                cwd="/", env=dict(os.environ))
+            if self.uid is not None:
+                os.chown(self.log, self.uid, self.uid)
+            self.process = harness.popen(
+                self.wrapper + [PROGRAM],
+                [theirs.fileno(), self.listener.fileno()],
+                stdout=log, stderr=log, cwd="/", **options)
         theirs.close()
         self.configure()
         if ready:

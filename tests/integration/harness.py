@@ -6,6 +6,7 @@ Tests wait on conditions (wait_until), never for a time to pass by luck.
 """
 
 import ctypes
+import fcntl
 import hashlib
 import http.client
 import json
@@ -148,6 +149,23 @@ def reap(spared=()):
 
 
 # -- compiling ----------------------------------------------------------------
+
+def popen(command, descriptors, **options):
+    """Popen() of what has these descriptors as 3, 4, ...  Not by a preexec_fn:
+    that is Python in a fork of a process that has threads, which fails now and
+    then."""
+
+    high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in descriptors]
+    places = " ".join("%d<&%d %d<&-" % (place, fd, fd)
+                      for place, fd in enumerate(high, 3))
+    try:
+        return subprocess.Popen(
+            ["bash", "-c", 'exec "$@" ' + places, "bash", *map(str, command)],
+            pass_fds=high, stdin=subprocess.DEVNULL, **options)
+    finally:
+        for fd in high:
+            os.close(fd)
+
 
 class Compiler:
     """Compiles functions as a user does, each source once per session."""

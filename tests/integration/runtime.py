@@ -278,17 +278,11 @@ class Zygote:
         self.inits = []
         self.compiled = {}
         self.spared = lambda: ()    # pids that the test started itself
-        channel = self.channel.peer.fileno()
-
-        def place():
-            os.dup2(channel, 3)
-
         self.output = open(self.directory / "zygote.log", "wb")
-        self.process = subprocess.Popen(
-            [*wrapper, str(harness.BUILD / "faas-zygote")], preexec_fn=place,
-            stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.output,
-            close_fds=False if channel == 3 else True, pass_fds=(3, channel),
-            env=environment)
+        self.process = harness.popen(
+            [*wrapper, harness.BUILD / "faas-zygote"],
+            [self.channel.peer.fileno()], stdout=self.output,
+            stderr=self.output, env=environment)
         self.channel.peer.close()
 
     def compile(self, source, flags=()):

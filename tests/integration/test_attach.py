@@ -11,6 +11,7 @@ import subprocess
 
 import pytest
 
+import harness
 from harness import IS_ROOT, ROOT, is_alive, wait_until
 
 FAKE = ROOT / "tests/integration/fake_supervisor.py"
@@ -405,12 +406,10 @@ def test_worker_connects_again_when_the_supervisor_is_back(fake):
 
     # the same host again, by hand
 
-    again = subprocess.Popen(
-        [str(host.dir / "faas-supervisor"), "--keeper", "--state",
-         str(host.state)], pass_fds=[], stdin=subprocess.DEVNULL,
-        preexec_fn=lambda: (os.dup2(os.open("/dev/null", os.O_WRONLY), 3),
-                            os.dup2(os.open("/dev/null", os.O_RDONLY), 4)),
-        close_fds=False)
+    with open(os.devnull, "r+") as null:
+        again = harness.popen(
+            [host.dir / "faas-supervisor", "--keeper", "--state", host.state],
+            [null.fileno()] * 2)
     host.others.append(again)
     wait_until(lambda: len(seen(host, "worker")) == 2)
     wait_until(lambda: maps(host) == 1)

@@ -8,7 +8,6 @@ import signal
 import socket
 import sqlite3
 import struct
-import subprocess
 import tempfile
 import threading
 import time
@@ -115,16 +114,9 @@ class Tender:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.settimeout(harness.PATIENCE)
 
-        def child():
-            if theirs.fileno() == 3:
-                os.set_inheritable(3, True)
-            else:
-                os.dup2(theirs.fileno(), 3)
-
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(
-                [PROGRAM], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                close_fds=False, preexec_fn=child)
+            self.process = harness.popen([PROGRAM], [theirs.fileno()],
+                                         stdout=log, stderr=log)
         theirs.close()
         self.channel = ours
         return self
