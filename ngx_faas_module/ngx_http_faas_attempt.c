@@ -10,13 +10,13 @@
  * Three things together keep it from that.  A connection is taken only if
  * nothing is in it (ngx_http_faas_connection_take).  An answer that comes
  * before the slot's page says that this request has begun is none.  And when
- * END_REQUEST comes before the page says that the handler has returned, there
- * may be more to come: the slot drains, and the connection is not kept.
+ * what came last is not the END_REQUEST that bears this request's mark
+ * (faas_page.h), there is more to come: the slot drains, and the connection is
+ * not kept.
  *
- * What is left: a function that sent END_REQUEST itself and returned, whose
- * instance then did not run before we had kept the connection and sent the
- * next request.  Nothing in FastCGI tells that its second answer is not the
- * next one's; it is the same function's, and reaches nobody else's callers.
+ * What is left is the function's own doing: a thread of it that writes while
+ * the next request runs writes into that one's answer, as it could by any
+ * other means; it is the same function's, and reaches nobody else's callers.
  */
 
 
@@ -32,6 +32,10 @@ static ngx_int_t ngx_http_faas_attempt_header(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_faas_attempt_is_status(ngx_http_request_t *r);
 static ngx_int_t ngx_http_faas_attempt_input(ngx_event_pipe_t *p,
     ngx_buf_t *buf);
+static ngx_int_t ngx_http_faas_attempt_non_buffered(void *data,
+    ssize_t bytes);
+static void ngx_http_faas_attempt_came(ngx_http_faas_ctx_t *ctx, u_char *p,
+    size_t n);
 static ngx_uint_t ngx_http_faas_attempt_has_begun(ngx_http_faas_ctx_t *ctx);
 static ngx_uint_t ngx_http_faas_attempt_is_cancelled(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_faas_attempt_is_garbled(ngx_http_faas_ctx_t *ctx,
@@ -52,6 +56,9 @@ ngx_http_faas_attempt_watch(ngx_http_faas_ctx_t *ctx)
         ctx->input_filter = u->pipe->input_filter;
         u->pipe->input_filter = ngx_http_faas_attempt_input;
     }
+
+    ctx->non_buffered_filter = u->input_filter;
+    u->input_filter = ngx_http_faas_attempt_non_buffered;
 }
 
 
@@ -144,6 +151,8 @@ ngx_http_faas_attempt_input(ngx_event_pipe_t *p, ngx_buf_t *buf)
     r = p->input_ctx;
     ctx = r->upstream->peer.data;
 
+    ngx_http_faas_attempt_came(ctx, buf->pos, buf->last - buf->pos);
+
     rc = ctx->input_filter(p, buf);
 
     if (p->upstream_error && p->length == 0) {
@@ -151,6 +160,40 @@ ngx_http_faas_attempt_input(ngx_event_pipe_t *p, ngx_buf_t *buf)
     }
 
     return rc;
+}
+
+
+static ngx_int_t
+ngx_http_faas_attempt_non_buffered(void *data, ssize_t bytes)
+{
+    ngx_http_request_t *r = data;
+
+    ngx_http_faas_ctx_t  *ctx;
+
+    ctx = r->upstream->peer.data;
+
+    ngx_http_faas_attempt_came(ctx, r->upstream->buffer.last, bytes);
+
+    return ctx->non_buffered_filter(data, bytes);
+}
+
+
+/* all that follows the headers comes here, in order; a record may be cut */
+
+static void
+ngx_http_faas_attempt_came(ngx_http_faas_ctx_t *ctx, u_char *p, size_t n)
+{
+    size_t  left;
+
+    if (n > NGX_HTTP_FAAS_END) {
+        p += n - NGX_HTTP_FAAS_END;
+        n = NGX_HTTP_FAAS_END;
+    }
+
+    left = NGX_HTTP_FAAS_END - n;
+
+    ngx_memmove(ctx->last, ctx->last + n, left);
+    ngx_memcpy(ctx->last + left, p, n);
 }
 
 
@@ -173,18 +216,30 @@ ngx_http_faas_attempt_has_begun(ngx_http_faas_ctx_t *ctx)
 }
 
 
-/* the instance notes the end before it sends END_REQUEST */
+/* without the page we do not know which request's mark it is */
 
 ngx_uint_t
 ngx_http_faas_attempt_has_ended(ngx_http_faas_ctx_t *ctx)
 {
-    faas_page_t  *page;
+    u_char    *p;
+    uint32_t   mark;
 
-    page = ngx_http_faas_host.pages[ctx->slot];
+    static u_char  head[] = { 1, 3, 0, 1, 0, 8, 0, 0 };
 
-    return page == NULL
-           || atomic_load_explicit(&page->ended, memory_order_acquire)
-              >= atomic_load_explicit(&page->begun, memory_order_acquire);
+    p = ctx->last + sizeof(head);
+
+    mark = (uint32_t) p[0] << 24 | (uint32_t) p[1] << 16
+           | (uint32_t) p[2] << 8 | p[3];
+
+    if (ngx_memcmp(ctx->last, head, sizeof(head)) != 0) {
+        return 0;
+    }
+
+    if (ngx_http_faas_host.pages[ctx->slot] == NULL) {
+        return mark & FAAS_PAGE_MARK;
+    }
+
+    return mark == faas_page_mark(ctx->begun + 1);
 }
 
 

@@ -166,6 +166,10 @@ typedef struct {
 } ngx_http_faas_loc_conf_t;
 
 
+/* bytes of an END_REQUEST as instances send it: header and body, no padding */
+#define NGX_HTTP_FAAS_END  16
+
+
 /*
  * One pass of a request through faas_pass: from routing to the end of its
  * last attempt.  Made in precontent, from the request's pool; an internal
@@ -252,6 +256,8 @@ struct ngx_http_faas_ctx_s {
     /* scheduler's own */
     uint64_t                  word;            /* slot word while holding */
     uint64_t                  begun;           /* page's count at hand-over */
+    u_char                    last[NGX_HTTP_FAAS_END];
+                                               /* bytes that came last since */
     ngx_queue_t               queue;           /* in the function's FIFO */
     ngx_event_t               timer;           /* queue or execution budget */
     ngx_event_t               resume;          /* posted: go on, or refuse */
@@ -261,6 +267,7 @@ struct ngx_http_faas_ctx_s {
     /* the upstream's own, behind ours */
     ngx_int_t               (*process_header)(ngx_http_request_t *r);
     ngx_event_pipe_input_filter_pt  input_filter;
+    ngx_int_t               (*non_buffered_filter)(void *data, ssize_t bytes);
 };
 
 
@@ -546,7 +553,7 @@ void ngx_http_faas_attempt_watch(ngx_http_faas_ctx_t *ctx);
 ngx_uint_t ngx_http_faas_attempt_is_complete(ngx_http_faas_ctx_t *ctx,
     ngx_connection_t *c, ngx_uint_t state);
 
-/* has the instance said that the handler returned? */
+/* is the instance done with the request, and has sent its last of it? */
 ngx_uint_t ngx_http_faas_attempt_has_ended(ngx_http_faas_ctx_t *ctx);
 
 /* may the handler have run? */

@@ -512,6 +512,7 @@ ngx_http_faas_queue_hold(ngx_http_faas_ctx_t *ctx, uint32_t slot,
     ctx->begun = page ? atomic_load_explicit(&page->begun,
                                              memory_order_acquire)
                       : 0;
+    ngx_memzero(ctx->last, NGX_HTTP_FAAS_END);
     ctx->instance_pid = atomic_load_explicit(&s->pid, memory_order_relaxed);
     ctx->start = ctx->queued ? (faas_start_e) atomic_load_explicit(&s->cold,
                                                       memory_order_relaxed)

@@ -20,6 +20,12 @@
  * the supervisor's line about an instance that died: text of the function's
  * own, so each length is read once and bounded, and nothing of it is printed
  * unescaped.
+ *
+ * The request that made begun what it is, the instance ends with an
+ * END_REQUEST whose application status is faas_page_mark(begun).  It is the
+ * last that the instance sends for it; nginx, which knows begun, knows by the
+ * mark that this is the one, and not an END_REQUEST that the function wrote
+ * itself, behind which the instance's own is still to come.
  */
 
 #define FAAS_PAGE_SIZE    4096
@@ -42,6 +48,17 @@ typedef struct {
     char                      method[FAAS_PAGE_METHOD];
     char                      uri[FAAS_PAGE_URI];
 } faas_page_t;
+
+
+/* no exit status, which FastCGI has in its place, is so large */
+#define FAAS_PAGE_MARK  0x40000000
+
+
+static inline uint32_t
+faas_page_mark(uint64_t begun)
+{
+    return FAAS_PAGE_MARK | (uint32_t) (begun & (FAAS_PAGE_MARK - 1));
+}
 
 
 #endif /* FAAS_PAGE_H_INCLUDED */

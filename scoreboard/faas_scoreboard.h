@@ -58,7 +58,7 @@
 
 /* given by tests only, which build what does not belong together */
 #ifndef FAAS_SCOREBOARD_LAYOUT
-#define FAAS_SCOREBOARD_LAYOUT   3
+#define FAAS_SCOREBOARD_LAYOUT   4
 #endif
 
 #define FAAS_SCOREBOARD_SIZE_MIN       (1024 * 1024)

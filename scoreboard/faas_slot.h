@@ -22,8 +22,8 @@
  *   IDLE       BUSY(w)    worker w     acquire
  *   IDLE       HANDED(v)  any          found idle while worker v waits
  *   IDLE       RETIRING   supervisor   scaled in, replaced, too old
- *   BUSY(w)    IDLE       worker w     release: END_REQUEST was read, or the
- *                                      request was never sent
+ *   BUSY(w)    IDLE       worker w     release: the instance's END_REQUEST was
+ *                                      read, or the request was never sent
  *   BUSY(w)    HANDED(v)  worker w     release to whom waits longest
  *   BUSY(w)    DRAINING   worker w     the attempt ended, the instance may
  *                                      still be at it; one-shot: spent

@@ -504,6 +504,8 @@ instance_serve(instance_loop_t *loop, struct pollfd *connection)
     now_ns = instance_now_ns();
 
     request_start(r, now_ns, order->timeout_ms);
+    r->mark = faas_page_mark(loop->begun + 1);
+
     instance_note(page, r);
     core_begin(r);
 

@@ -77,6 +77,7 @@ request_start(faas_request_t *r, uint64_t now_ns, uint32_t timeout_ms)
     memset(&r->query, 0, sizeof(pairs_t));
     memset(&r->params, 0, sizeof(pairs_t));
 
+    r->mark = 0;
     r->announced = r->content_length ? request_number(r->content_length) : 0;
     r->unknown = request_is_unknown(r);
     r->taken = 0;
@@ -223,6 +224,8 @@ request_finish(faas_request_t *r, int result)
             (void) FCGX_FFlush(r->fcgx.out);
             rc = body_drain(r);
         }
+
+        FCGX_SetExitStatus((int) r->mark, r->fcgx.out);
 
         if (FCGX_FClose(r->fcgx.err) != 0 || FCGX_FClose(r->fcgx.out) != 0
             || !r->fcgx.keepConnection)

@@ -88,6 +88,8 @@ struct faas_request_s {
     const char               *transfer_encoding;
     const char               *faas_timeout;
 
+    uint32_t                  mark;        /* END_REQUEST's status, which
+                                              says whose it is; faas_page.h */
     uint64_t                  announced;   /* CONTENT_LENGTH, 0: none */
     uint64_t                  taken;       /* bytes read of the body */
     char                     *body;        /* by faas_body(), malloc()ed */

@@ -23,7 +23,7 @@ SEEDS = {
                  + struct.pack('<IIIIHHI', 24, 2, 1, 0, 0, 0, 1),
     },
     'control': {
-        'attach': b'\x00' + struct.pack('<IIII', 0x43414146, 3, 1, 40)
+        'attach': b'\x00' + struct.pack('<IIII', 0x43414146, 4, 1, 40)
                   + b'0.1.0'.ljust(32, b'\0') + struct.pack('<ii', 4711, 0),
         'text': b'\x03a b\n%25\xff',
         'encoded': b'\x03a%20b%0Ac%',

@@ -25,7 +25,7 @@ from harness import wait_until
 
 INCLUDE = harness.ROOT / "worker" / "include"
 
-MAGIC, LAYOUT, WORKERS = 0x43414146, 3, 256
+MAGIC, LAYOUT, WORKERS = 0x43414146, 4, 256
 (ATTACH, BOARD, EVENTFDS, REFUSED, RELOAD, ACCEPTED, WORKER,
  PAGE) = range(1, 9)
 

@@ -249,8 +249,8 @@ def test_refusal_is_quoted(fake):
 
 
 def test_other_layout_is_an_error_that_names_both(fake):
-    fails(fake(start=False, answer="layout"), "of layout 10",
-          "release 0.1.0, of layout 3")
+    fails(fake(start=False, answer="layout"), "of layout 11",
+          "release 0.1.0, of layout 4")
 
 
 @pytest.mark.parametrize("answer", ["end", "magic", "size", "eventfds"])
@@ -266,7 +266,7 @@ def test_board_of_another_kind_is_an_error_that_names_both(fake, library,
                                                            tmp_path):
     text = (ROOT / "scoreboard/faas_scoreboard.h").read_text()
     (tmp_path / "faas_scoreboard.h").write_text(text.replace(
-        "#define FAAS_SCOREBOARD_LAYOUT   3",
+        "#define FAAS_SCOREBOARD_LAYOUT   4",
         "#define FAAS_SCOREBOARD_LAYOUT   9"))
     assert "LAYOUT   9" in (tmp_path / "faas_scoreboard.h").read_text()
     for name in ("faas_page.h", "faas_slot.h", "faas_scoreboard.c"):

@@ -13,7 +13,7 @@ import pytest
 
 import h2
 from fcgi_client import END_REQUEST, STDERR, STDOUT, record
-from harness import ROOT, free_port, wait_until
+from harness import Background, ROOT, free_port, wait_until
 
 RUDE = ("rude.c", "-pthread", "-D_GNU_SOURCE",
         "-I%s" % (ROOT / "worker"),
@@ -97,6 +97,56 @@ def test_answer_that_comes_late_is_nobodys(host, where):
         gate.touch()
         wait_until(note.exists, interval=0.001)
         assert is_in_order(host, where)
+
+
+@pytest.mark.parametrize("where", ["fn", "stream"])
+def test_answer_behind_an_answer_that_is_held_up_is_nobodys(host, where):
+    """The handler sent END_REQUEST itself and has returned, so the page says;
+    but its instance does not run until the next request is on its way."""
+
+    for turn in range(5):
+        gate = host.gates / ("stall-%s-%d" % (where, turn))
+        r = rude(host, answer(b"first"), "text=second&stall=0&gate=%s" % gate,
+                 where)
+        assert (r.status, r.text) == (200, "first")
+        after = Background(lambda: rude(host, b"x", "text=mine&read=0", where))
+        wait_until(lambda: host.function("rude")["queue"]["admitted"] == 1)
+        gate.touch()
+        r = after.result()
+        assert (r.status, r.text) == (200, "mine")
+
+
+@pytest.mark.parametrize("where", ["fn", "stream", "direct"])
+def test_connection_is_kept_behind_whole_answers(faas, where):
+    """Over one connection of a client: who closes it with the last byte of an
+    answer may do so before its END_REQUEST was there."""
+
+    host = faas(deploy=["probe"], workers=1,
+                http="faas_function probe { max 1; }", server="""
+        location /stream/ { faas_pass; fastcgi_buffering off; }
+        location /direct/ { faas_pass; fastcgi_request_buffering off; }""")
+    pid = host.get("/%s/probe" % where).json["pid"]
+    before = sockets(pid)
+    queries = ["text=x", "flush=1&text=x", "flush=1&size=0", "status=404",
+               "status=500", "fail=1", "read=0"]
+    queries += ["size=%d" % n for n in (
+        0, *range(4000, 4100, 17), *range(7900, 8100, 19), 65536, 5000000)]
+    with host.wire() as wire:
+        for query in queries:
+            for body in (b"", b"b" * 100):
+                wire.send(b"POST /%s/probe?%s HTTP/1.1\r\nHost: x\r\n"
+                          b"Content-Length: %d\r\n\r\n%s" % (
+                              where.encode(), query.encode(), len(body), body))
+                assert wire.response().status in (200, 404, 500)
+                assert sockets(pid) == before, query
+
+
+def sockets(pid):
+    """Of a process; one that is closed and made again has another number."""
+
+    links = [os.readlink("/proc/%d/fd/%s" % (pid, fd))
+             for fd in os.listdir("/proc/%d/fd" % pid)]
+    return sorted(link for link in links if link.startswith("socket:"))
 
 
 @pytest.mark.parametrize("page", ["ended", "begun", "unbegun"])

@@ -353,6 +353,36 @@ test_answer_goes_out_in_one_write(void **state)
 }
 
 
+/* whether the record is libfcgi's with all of the answer, or by itself */
+
+static void
+test_end_request_bears_the_mark(void **state)
+{
+    char     buf[32768];
+    size_t   i;
+    ssize_t  n;
+
+    static const size_t         sizes[] = { 0, 7000, 20000 };
+    static const unsigned char  end[] = { 1, FCGI_END_REQUEST, 0, 1, 0, 8, 0,
+                                          0, 0x51, 0x52, 0x53, 0x54, 0, 0, 0,
+                                          0 };
+
+    (void) state;
+
+    for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        begin("X", "y");
+        r->mark = 0x51525354;
+
+        assert_int_equal(faas_printf(r, "%*s", (int) sizes[i], ""), 0);
+        assert_int_equal(request_finish(r, 0), FAAS_OK);
+
+        n = recv(pair[0], buf, sizeof(buf), MSG_DONTWAIT);
+        assert_true(n > (ssize_t) (sizes[i] + sizeof(end)));
+        assert_memory_equal(buf + n - sizeof(end), end, sizeof(end));
+    }
+}
+
+
 static void
 test_headers_are_replaced_added_and_removed(void **state)
 {
@@ -717,6 +747,7 @@ main(void)
         with_pair(test_walk_over_variables_can_be_ended),
         with_pair(test_allocations_are_zeroed_and_aligned),
         with_pair(test_answer_goes_out_in_one_write),
+        with_pair(test_end_request_bears_the_mark),
         with_pair(test_headers_are_replaced_added_and_removed),
         with_pair(test_headers_have_a_limit),
         with_pair(test_no_byte_that_ends_a_line_gets_into_a_header),

@@ -7,11 +7,13 @@
  *   again=N     the whole of it so many times
  *   before=MS   after so long
  *   late=MS     by a thread, so long after the handler has returned
- *   gate=PATH   the thread waits for this file first
+ *   gate=PATH   the thread waits for this file first; so does stall
  *   note=PATH   the thread makes this file when it has written
  *   then=       return (its own answer follows, as from any function), exit,
  *               shut (the connection), hang, quiet (it returns, but what it
  *               answers goes nowhere)
+ *   stall=MS    it is stopped so long, and until the file of gate is there,
+ *               between its return and the answer that the runtime sends
  *   read=0      reads nothing of the body: writes nothing
  *   page=       first forges the page that it shares with nginx: ended (it
  *               says that it does not run), begun (it has begun much more),
@@ -39,6 +41,7 @@
 #include <unistd.h>
 
 #include <faas.h>
+#include <fcgiapp.h>
 
 #include "faas_page.h"
 #include "message.h"
@@ -62,6 +65,18 @@ typedef struct {
     size_t                    n;
     char                      data[];
 } rude_late_t;
+
+
+/* What libfcgi calls to send the answer, and for what it waits before. */
+
+typedef struct {
+    void                    (*send)(FCGX_Stream *out, int close);
+    long                      ms;
+    char                     *gate;        /* or NULL */
+} rude_stall_t;
+
+
+static rude_stall_t  rude_stall;
 
 
 static long
@@ -191,16 +206,23 @@ rude_write(int fd, const char *data, size_t n, size_t piece)
 }
 
 
+static void
+rude_wait(long ms, const char *gate)
+{
+    rude_sleep(ms);
+
+    while (gate && access(gate, F_OK) == -1) {
+        rude_sleep(1);
+    }
+}
+
+
 static void *
 rude_later(void *data)
 {
     rude_late_t  *late = data;
 
-    rude_sleep(late->ms);
-
-    while (late->gate && access(late->gate, F_OK) == -1) {
-        rude_sleep(1);
-    }
+    rude_wait(late->ms, late->gate);
 
     rude_write(late->fd, late->data, late->n, 0);
 
@@ -243,6 +265,37 @@ rude_start_late(faas_request_t *r, int fd, const char *data, size_t n)
     }
 
     return pthread_detach(thread);
+}
+
+
+static void
+rude_stalled(FCGX_Stream *out, int close)
+{
+    rude_wait(rude_stall.ms, rude_stall.gate);
+
+    free(rude_stall.gate);
+    out->emptyBuffProc = rude_stall.send;
+    out->emptyBuffProc(out, close);
+}
+
+
+/* a request begins with what libfcgi has of it */
+
+static void
+rude_start_stall(faas_request_t *r)
+{
+    FCGX_Stream  *out;
+
+    if (faas_query(r, "stall", NULL) == NULL) {
+        return;
+    }
+
+    out = ((FCGX_Request *) (void *) r)->out;
+
+    rude_stall.ms = rude_number(r, "stall", 0);
+    rude_stall.gate = rude_copy(r, "gate");
+    rude_stall.send = out->emptyBuffProc;
+    out->emptyBuffProc = rude_stalled;
 }
 
 
@@ -407,6 +460,7 @@ rude(faas_request_t *r)
         rude_write(fd, body, n, (size_t) rude_number(r, "pieces", 0));
     }
 
+    rude_start_stall(r);
     rude_end(r, fd);
 
     return faas_printf(r, "%s", faas_query(r, "text", NULL)
