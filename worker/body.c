@@ -5,6 +5,7 @@
  */
 
 
+#include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -134,6 +135,7 @@ body_hold(faas_request_t *r, size_t max)
 const char *
 faas_body(faas_request_t *r, size_t max, size_t *n)
 {
+    int       error;
     char     *body;
     size_t    size, length;
     ssize_t   got;
@@ -141,6 +143,7 @@ faas_body(faas_request_t *r, size_t max, size_t *n)
     if (r->body) {
 
         if (r->body_held && max && r->body_length > max) {
+            errno = EMSGSIZE;
             return NULL;
         }
 
@@ -148,9 +151,13 @@ faas_body(faas_request_t *r, size_t max, size_t *n)
         return r->body;
     }
 
-    if (r->reading || (max && r->announced > max)
-        || r->announced > SIZE_MAX / 4)
-    {
+    if (r->reading) {
+        errno = EINVAL;
+        return NULL;
+    }
+
+    if ((max && r->announced > max) || r->announced > SIZE_MAX / 4) {
+        errno = EMSGSIZE;
         return NULL;
     }
 
@@ -168,6 +175,7 @@ faas_body(faas_request_t *r, size_t max, size_t *n)
     for ( ;; ) {
 
         if (body_grow(&body, &size, length) != FAAS_OK) {
+            error = ENOMEM;
             goto failed;
         }
 
@@ -178,12 +186,14 @@ faas_body(faas_request_t *r, size_t max, size_t *n)
         }
 
         if (got < 0) {
+            error = EIO;
             goto failed;
         }
 
         length += (size_t) got;
 
         if (max && length > max) {
+            error = EMSGSIZE;
             goto failed;
         }
     }
@@ -199,6 +209,7 @@ faas_body(faas_request_t *r, size_t max, size_t *n)
 failed:
 
     free(body);
+    errno = error;
 
     return NULL;
 }

@@ -1,4 +1,5 @@
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,8 +49,8 @@ once_run(faas_request_t *r, int (*handler)(faas_request_t *r))
     }
 
     if (body_hold(r, ONCE_BODY) != FAAS_OK) {
-        return r->body_lost ? FAAS_ERROR
-                            : once_refuse(r, 413, "the body is too large");
+        return errno == EMSGSIZE
+               ? once_refuse(r, 413, "the body is too large") : FAAS_ERROR;
     }
 
     b = sdk_baas(r, &code);

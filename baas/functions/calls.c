@@ -14,6 +14,7 @@
  */
 
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,7 +42,8 @@ typedef struct {
     char                     *data;
     size_t                    size;
     size_t                    room;
-    int                       failed;
+    int                       code;        /* FAAS_OK, or why it is not whole:
+                                              ETOOLARGE, ERROR: no memory */
 } calls_text_t;
 
 
@@ -62,8 +64,8 @@ static int calls_accepted(faas_request_t *r, const char *id);
 static void calls_id(const char *function, char *id);
 static void calls_hash(const char *method, const char *path,
     faas_bytes_t body, uint8_t *hash);
-static const char *calls_path(faas_request_t *r);
-static const char *calls_headers(faas_request_t *r);
+static int calls_path(faas_request_t *r, const char **path);
+static int calls_headers(faas_request_t *r, const char **headers);
 static int calls_header(const char *name, const char *value, void *data);
 static int calls_is_kept(const char *name);
 static void calls_header_name(calls_text_t *t, const char *name);
@@ -73,7 +75,7 @@ static int calls_get(faas_request_t *r, calls_call_t *call);
 static int calls_show(faas_request_t *r, const calls_call_t *call,
     int status);
 static int calls_replay(faas_request_t *r, const calls_call_t *call);
-static void calls_replay_headers(faas_request_t *r, faas_bytes_t headers);
+static int calls_replay_headers(faas_request_t *r, faas_bytes_t headers);
 static int calls_is_replayed(const char *name);
 static int calls_cancel(faas_request_t *r, const char *id);
 static int calls_refuse(faas_request_t *r, int code);
@@ -177,8 +179,6 @@ calls_accept(faas_request_t *r, const char *function)
 static int
 calls_body(faas_request_t *r, faas_bytes_t *body)
 {
-    char  c;
-
     if (faas_content_length(r) > CALLS_BODY_MAX) {
         return FAAS_ETOOLARGE;
     }
@@ -189,9 +189,9 @@ calls_body(faas_request_t *r, faas_bytes_t *body)
         return FAAS_OK;
     }
 
-    /* of a length that was not announced, unless who sends it has gone */
+    /* its length was not announced */
 
-    return faas_read(r, &c, 1) >= 0 ? FAAS_ETOOLARGE : FAAS_ERROR;
+    return errno == EMSGSIZE ? FAAS_ETOOLARGE : FAAS_ERROR;
 }
 
 
@@ -206,11 +206,14 @@ calls_submit(faas_request_t *r, const char *function, faas_bytes_t body,
     wire_reader_t  in;
     wire_writer_t  out;
 
-    path = calls_path(r);
-    headers = calls_headers(r);
+    code = calls_path(r, &path);
 
-    if (path == NULL || headers == NULL) {
-        return FAAS_ETOOLARGE;
+    if (code == FAAS_OK) {
+        code = calls_headers(r, &headers);
+    }
+
+    if (code != FAAS_OK) {
+        return code;
     }
 
     calls_id(function, id);
@@ -260,7 +263,7 @@ calls_accepted(faas_request_t *r, const char *id)
     calls_put(&location, "/" WIRE_CALLS "/");
     calls_put(&location, id);
 
-    if (location.failed) {
+    if (location.code != FAAS_OK) {
         return FAAS_ERROR;
     }
 
@@ -320,8 +323,8 @@ calls_hash(const char *method, const char *path, faas_bytes_t body,
 
 /* by which nginx said that the function is called; encoded again */
 
-static const char *
-calls_path(faas_request_t *r)
+static int
+calls_path(faas_request_t *r, const char **path)
 {
     const char    *query;
     calls_text_t   t;
@@ -336,12 +339,14 @@ calls_path(faas_request_t *r)
         calls_put(&t, query);
     }
 
-    return t.failed ? NULL : t.data;
+    *path = t.data;
+
+    return t.code;
 }
 
 
-static const char *
-calls_headers(faas_request_t *r)
+static int
+calls_headers(faas_request_t *r, const char **headers)
 {
     const char    *type;
     calls_text_t   t;
@@ -358,10 +363,15 @@ calls_headers(faas_request_t *r)
         calls_put(&t, "\n");
     }
 
-    (void) faas_variables(r, calls_header, &t);
+    if (faas_variables(r, calls_header, &t) != FAAS_OK) {
+        return t.code != FAAS_OK ? t.code : FAAS_ERROR;
+    }
+
     calls_forwarded(r, &t);
 
-    return t.failed ? NULL : t.data;
+    *headers = t.data;
+
+    return t.code;
 }
 
 
@@ -379,7 +389,7 @@ calls_header(const char *name, const char *value, void *data)
         calls_put(t, "\n");
     }
 
-    return t->failed;
+    return t->code;
 }
 
 
@@ -602,7 +612,10 @@ calls_replay(faas_request_t *r, const calls_call_t *call)
 
     d = &call->document;
 
-    calls_replay_headers(r, d->headers);
+    if (calls_replay_headers(r, d->headers) != FAAS_OK) {
+        return FAAS_ERROR;
+    }
+
     (void) faas_status(r, d->status);
 
     return d->body.size ? faas_write(r, d->body.data, d->body.size)
@@ -610,7 +623,7 @@ calls_replay(faas_request_t *r, const calls_call_t *call)
 }
 
 
-static void
+static int
 calls_replay_headers(faas_request_t *r, faas_bytes_t headers)
 {
     char          *line, *value;
@@ -622,8 +635,8 @@ calls_replay_headers(faas_request_t *r, faas_bytes_t headers)
     t.r = r;
     calls_add(&t, headers.data, headers.size);
 
-    if (t.failed || t.data == NULL) {
-        return;
+    if (t.code != FAAS_OK) {
+        return t.code;
     }
 
     end = t.data + t.size;
@@ -650,6 +663,8 @@ calls_replay_headers(faas_request_t *r, faas_bytes_t headers)
             (void) faas_header_add(r, line, value);
         }
     }
+
+    return FAAS_OK;
 }
 
 
@@ -830,8 +845,12 @@ calls_add(calls_text_t *t, const char *s, size_t n)
     char    *data;
     size_t   room;
 
-    if (t->failed || t->size + n > CALLS_LINE_MAX) {
-        t->failed = 1;
+    if (t->code != FAAS_OK) {
+        return;
+    }
+
+    if (t->size + n > CALLS_LINE_MAX) {
+        t->code = FAAS_ETOOLARGE;
         return;
     }
 
@@ -844,7 +863,7 @@ calls_add(calls_text_t *t, const char *s, size_t n)
         data = faas_alloc(t->r, room);
 
         if (data == NULL) {
-            t->failed = 1;
+            t->code = FAAS_ERROR;
             return;
         }
 

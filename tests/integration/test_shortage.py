@@ -212,3 +212,26 @@ def test_instance_that_cannot_be_waited_for_keeps_its_slot(starved):
     assert held.result().status == 200      # of another, since it was a GET
     wait_until(lambda: host.get("/fn/probe").status == 200, "another")
 
+
+@memory
+def test_async_call_without_memory_is_no_413(starved):
+    """500; or the end of the instance, by libfcgi, and 502."""
+
+    host = starved(workers=1, deploy=["probe"], http="server { faas_internal;"
+                   " location / { faas_invoke; } }")
+    wait_until(lambda: host.function("_calls").get("state") == "ready")
+    headers = {"Prefer": "respond-async", **{
+        "X-Long-%d" % i: "v" * 700 for i in range(6)}}
+
+    def submitted():
+        return host.post("/fn/probe", b"b" * 3000, headers=headers).status
+
+    statuses = set()
+    for n in range(1, 60):
+        wait_until(lambda: submitted() == 202, "it to be taken")
+        with host.fault("alloc", role="instance", n=n) as rule:
+            statuses.add(submitted())
+            if not rule.failed:
+                break
+    assert 500 in statuses
+    assert statuses <= {202, 500, 502, 503}

@@ -616,6 +616,7 @@ test_body_is_read_as_it_is(void **state)
     assert_int_equal(faas_read(r, buf, 2), 2);
     assert_memory_equal(buf, "a", 2);
     assert_null(faas_body(r, 0, &n));
+    assert_int_equal(errno, EINVAL);
     assert_int_equal(faas_read(r, buf, 4), 3);
     assert_memory_equal(buf, "b\r\n", 3);
     assert_int_equal(faas_read(r, buf, 4), 0);
@@ -629,6 +630,29 @@ test_body_is_read_as_it_is(void **state)
     assert_memory_equal(body, "a\0b\r\n", 6);
     assert_ptr_equal(faas_body(r, 1, &n), body);
     assert_int_equal(faas_read(r, buf, 4), 0);
+    finish(0, FAAS_OK);
+}
+
+
+static void
+test_body_that_is_too_long_is_none(void **state)
+{
+    size_t  n;
+
+    (void) state;
+
+    begin_with_body((const char *const []) { "REQUEST_METHOD", "POST",
+                    "CONTENT_LENGTH", "5", NULL }, "12345", 5);
+    assert_null(faas_body(r, 4, &n));
+    assert_int_equal(errno, EMSGSIZE);
+    assert_int_equal(request_finish(r, 0), FAAS_OK);
+
+    /* its length is not announced */
+
+    begin_with_body((const char *const []) { "REQUEST_METHOD", "POST", NULL },
+                    "12345", 5);
+    assert_null(faas_body(r, 4, &n));
+    assert_int_equal(errno, EMSGSIZE);
     finish(0, FAAS_OK);
 }
 
@@ -651,6 +675,7 @@ test_body_that_ends_early_is_an_error(void **state)
     begin_with_body((const char *const []) { "REQUEST_METHOD", "POST",
                     "CONTENT_LENGTH", "6", NULL }, "12345", 5);
     assert_null(faas_body(r, 0, &n));
+    assert_int_equal(errno, EIO);
     finish(-1, FAAS_OK);
 }
 
@@ -665,6 +690,7 @@ test_absurd_lengths_are_no_allocation(void **state)
     begin_with_body((const char *const []) { "REQUEST_METHOD", "POST",
                     "CONTENT_LENGTH", "9999999999999999999", NULL }, "x", 1);
     assert_null(faas_body(r, 0, &n));
+    assert_int_equal(errno, EMSGSIZE);
     assert_int_equal(request_finish(r, -1), FAAS_OK);
 
     /* no number at all */
@@ -758,6 +784,7 @@ main(void)
         with_pair(test_writes_fail_when_the_other_end_is_gone),
         with_pair(test_flush_of_a_head_tells_when_the_other_end_is_gone),
         with_pair(test_body_is_read_as_it_is),
+        with_pair(test_body_that_is_too_long_is_none),
         with_pair(test_body_that_ends_early_is_an_error),
         with_pair(test_absurd_lengths_are_no_allocation),
         with_pair(test_parameters_cut_off_are_no_request),

@@ -214,8 +214,9 @@ FAAS_EXPORT ssize_t faas_read(faas_request_t *r, void *buf, size_t n);
 
 /*
  * The whole body, zero-terminated behind its last byte, its length in *n.
- * NULL when it is longer than max bytes (0: no limit but memory), could not
- * be read to its end, or does not fit into memory.  Not after faas_read().
+ * NULL, and errno says why: EMSGSIZE, it is longer than max bytes (0: no limit
+ * but memory); EIO, it could not be read to its end; ENOMEM; EINVAL, after
+ * faas_read().
  */
 FAAS_EXPORT const char *faas_body(faas_request_t *r, size_t max, size_t *n);
 
