@@ -15,6 +15,7 @@ sys.path.insert(0, str(ROOT / "tests/fault"))
 
 from inject import Injector                             # noqa: E402
 
+
 @pytest.fixture
 def starved(faas, tmp_path_factory):
     """A host with an injector: host.fault("alloc", role="supervisor", n=3)."""
@@ -213,7 +214,6 @@ def test_instance_that_cannot_be_waited_for_keeps_its_slot(starved):
     wait_until(lambda: host.get("/fn/probe").status == 200, "another")
 
 
-@memory
 def test_async_call_without_memory_is_no_413(starved):
     """500; or the end of the instance, by libfcgi, and 502."""
 
