@@ -62,8 +62,8 @@ instance_end_ask(slot_t *s, faas_cause_e cause)
     instance_end_because(s, cause);
 
     instance_end_signal(s, SIGTERM);
-    instance_end_watch(s, cause == FAAS_CAUSE_RETIRED
-                          ? INSTANCE_END_RETIRE_MS : INSTANCE_END_KILL_MS);
+    instance_end_watch(s, cause == FAAS_CAUSE_TIMEOUT
+                          ? INSTANCE_END_KILL_MS : INSTANCE_END_RETIRE_MS);
 }
 
 

@@ -21,12 +21,15 @@ GROW = """
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+static useconds_t  slow;
+static void fini(void) { usleep(slow); }
 static int grow(faas_request_t *r) {
     const char  *mb = faas_query(r, "mb", NULL);
     size_t       n = mb ? (size_t) atoi(mb) << 20 : 0;
     char        *p = n ? mmap(NULL, n, PROT_READ|PROT_WRITE,
                               MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) : NULL;
     if (n) { memset(p, 1, n); }
+    if (faas_query(r, "slow", NULL)) { slow = 800000; }
     if (faas_query(r, "hang", NULL)) { for ( ;; ) { pause(); } }
     if (faas_query(r, "free", NULL)) { munmap(p, n); }
     return faas_printf(r, "%%d", (int) getpid());
@@ -37,7 +40,7 @@ static int init(void) {
     if (n) { big = malloc(n); memset(big, 1, n); }
     return 0;
 }
-FAAS_FUNCTION(.handler = grow, .init = init)
+FAAS_FUNCTION(.handler = grow, .init = init, .fini = fini)
 """.replace("INIT", "%d")
 
 # once it has answered, and there is a gate
@@ -86,6 +89,14 @@ def test_an_idle_instance_over_its_memory_is_retired(host):
     assert f.tally.counts() == {"oom": 1}
     gate.unlink()
     assert int(w.call("grow").body) != pid
+
+
+def test_an_idle_instance_over_its_memory_is_not_hurried(host):
+    h = host(put={"grow": GROW % 0}, blocks={"grow": {"memory": LIMIT}})
+    master.Worker(h).call("grow", QUERY_STRING="slow=1&mb=%d"
+                          % (LIMIT // MB))
+    wait_until(lambda: deaths(h.log()), "the line")
+    assert "exited with code 0: over its memory" in deaths(h.log())[0][1]
 
 
 def test_what_is_within_its_memory_lives(host):
