@@ -26,7 +26,8 @@ SCOREBOARD := $(wildcard scoreboard/*.c)
 # which source belongs to which program; common files are in both
 SUPERVISOR := worker/main.c worker/keeper.c worker/keeper_packet.c \
               worker/supervisor.c worker/board.c worker/drain.c \
-              worker/control.c worker/owner.c worker/deploy.c \
+              worker/control.c worker/owner.c worker/process.c \
+              worker/deploy.c \
               worker/function.c worker/claims.c worker/version.c \
               worker/version_migrate.c worker/service_start.c \
               worker/lineage.c worker/lineage_start.c \

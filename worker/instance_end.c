@@ -496,6 +496,14 @@ instance_end_unparented(slot_t *s)
         return;
     }
 
+    /* the descriptor is of the instance only if the instance still had the
+       pid when it was opened */
+
+    if (fd != -1 && slot_is_another(s)) {
+        close(fd);
+        fd = -1;
+    }
+
     s->unparented = 1;
     s->process.handler = instance_end_process;
     s->process.data = s;

@@ -234,6 +234,7 @@ lineage_read_reports(version_t *v)
 static void
 lineage_read_report(version_t *v, const message_in_t *in)
 {
+    slot_t           *s;
     const message_t  *m;
 
     m = &in->head;
@@ -241,7 +242,17 @@ lineage_read_report(version_t *v, const message_in_t *in)
     switch (m->type) {
 
     case MESSAGE_READY:
-        report_ready(v, m->slot, m->generation, in->sender);
+        s = slot_of(v, m->slot, m->generation);
+
+        /* any process of the function can send on this channel */
+
+        if (s != NULL && faas_slot_state(atomic_load(&s->sh->word))
+                         == FAAS_SLOT_STARTING
+            && slot_identify(s, in->sender))
+        {
+            report_ready(v, m->slot, m->generation, in->sender);
+        }
+
         break;
 
     case MESSAGE_FAILED:

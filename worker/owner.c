@@ -1,9 +1,5 @@
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -11,6 +7,7 @@
 #include "loop.h"
 #include "owner.h"
 #include "patrol.h"
+#include "process.h"
 #include "supervisor.h"
 
 
@@ -138,39 +135,22 @@ owner_free(uint32_t i)
 }
 
 
-/* has the process that start time (/proc/PID/stat, field 22)? */
+/* has the process that start time? */
 
 static int
 owner_is(int32_t pid, uint64_t started)
 {
-    int                 fd, i;
-    char                buf[1024], *p;
-    ssize_t             n;
+    process_t  p;
 
-    (void) snprintf(buf, sizeof(buf), "/proc/%d/stat", (int) pid);
+    switch (process_look(pid, &p)) {
 
-    fd = open(buf, O_RDONLY|O_CLOEXEC);
+    case FAAS_OK:
+        return p.started == started;
 
-    if (fd == -1) {
-        return errno != ENOENT && errno != ESRCH;
-    }
-
-    n = read(fd, buf, sizeof(buf) - 1);
-    close(fd);
-
-    if (n <= 0) {
+    case FAAS_DONE:
         return 0;
+
+    default:
+        return 1;
     }
-
-    buf[n] = '\0';
-
-    /* the name is in parentheses and may hold anything */
-
-    p = strrchr(buf, ')');
-
-    for (i = 2; p != NULL && i < 22; i++) {
-        p = strchr(p + 1, ' ');
-    }
-
-    return p == NULL || strtoull(p + 1, NULL, 10) == started;
 }

@@ -5,6 +5,7 @@
 
 #include "log.h"
 #include "place.h"
+#include "process.h"
 #include "slot.h"
 
 
@@ -182,6 +183,64 @@ slot_count(slot_t *s, int n)
 
 
 int
+slot_identify(slot_t *s, pid_t pid)
+{
+    pid_t       init;
+    slot_t     *other;
+    process_t   p;
+    version_t  *v;
+
+    v = s->version;
+    init = atomic_load(&v->sh->init_pid);
+
+    s->started = 0;
+
+    switch (process_look(pid, &p)) {
+
+    case FAAS_OK:
+        break;
+
+    case FAAS_DONE:
+        return 0;
+
+    default:
+        return 1;
+    }
+
+    if ((init > 0 && p.parent != init)
+        || pid == atomic_load(&v->sh->template_pid))
+    {
+        return 0;
+    }
+
+    for (other = v->function->slots; other != NULL;
+         other = other->sibling_next)
+    {
+        if (other != s && atomic_load(&other->sh->pid) == pid
+            && !slot_is_another(other))
+        {
+            return 0;
+        }
+    }
+
+    s->started = p.started;
+
+    return 1;
+}
+
+
+int
+slot_is_another(const slot_t *s)
+{
+    process_t  p;
+
+    return s->started != 0
+           && process_look(atomic_load(&s->sh->pid), &p) == FAAS_OK
+           && p.started != s->started;
+}
+
+
+int
 slot_is_spent(const slot_t *s)
 {
     uint32_t  requests, begun;
@@ -249,6 +308,7 @@ slot_return(slot_t *s)
     }
 
     s->forked_us = 0;
+    s->started = 0;
     s->timeout_ms = 0;
     s->draining_ms = 0;
     s->handed = 0;
@@ -409,6 +469,10 @@ slot_adopt(version_t *v)
 
             s->generation = faas_slot_generation(atomic_load(&s->sh->word));
             slot_name(s, atomic_load(&s->sh->inner_pid));
+
+            if (atomic_load(&s->sh->pid) > 0) {
+                (void) slot_identify(s, atomic_load(&s->sh->pid));
+            }
         }
     }
 }

@@ -39,6 +39,9 @@ struct slot_s {
     uint64_t                  emptied_ms;    /* when, 0: not among them */
     uint64_t                  generation;
     int32_t                   inner_pid;     /* 0: not told yet */
+    uint64_t                  started;       /* of the process that sh->pid
+                                                names, see process.h; 0: not
+                                                known */
     uint64_t                  forked_us;
     uint32_t                  timeout_ms;    /* it was told, 0: not known */
     uint64_t                  draining_ms;   /* first seen DRAINING */
@@ -79,6 +82,14 @@ void slot_count(slot_t *s, int n);
 /* a slot of v that is not FREE and of that generation, or NULL: what a
    process says of others is not believed */
 slot_t *slot_of(version_t *v, uint32_t index, uint64_t generation);
+
+/* can the process be the instance of s, that says so?  It is a child of the
+   version's init, and nobody that we know already; when it was started is
+   noted */
+int slot_identify(slot_t *s, pid_t pid);
+
+/* 1: sh->pid is another process by now */
+int slot_is_another(const slot_t *s);
 
 /* has it begun the last request that it takes?  Is it at one? */
 int slot_is_spent(const slot_t *s);

@@ -355,6 +355,30 @@ def test_child_that_accepts_beside_its_parent_is_killed_with_it(faas, child):
     wait_until(lambda: is_in_order(host))
 
 
+def test_ready_is_believed_of_the_instance_itself_only(faas):
+    """A child of one instance says it of another that starts."""
+
+    host = faas(deploy={"rude": RUDE}, workers=1, start=False)
+    start, first = host.gates / "start", host.gates / "first"
+    start.touch()
+    host.configure(http="faas_function rude { max 2; env START=%s;"
+                        " timeout 20s; init_timeout 30s; }" % start)
+    host.start()
+    assert host.get("/fn/rude?text=x").status == 200
+    start.unlink()
+    liar = Background(lambda: rude(host, b"x", "then=quiet&ready=9&first=%s"
+                                   % first))
+    wait_until(lambda: host.function("rude")["instances"]["busy"] == 1)
+    other = Background(lambda: host.get("/fn/rude?text=mine"))
+    wait_until(lambda: host.function("rude")["instances"]["starting"] == 1)
+    first.touch()
+    assert liar.result().status == 502
+    counts = host.function("rude")["instances"]
+    assert counts["starting"] == 1, counts
+    start.touch()
+    assert other.result().text == "mine"
+
+
 # -- what the platform holds meanwhile ----------------------------------------
 
 @pytest.fixture(scope="module")

@@ -18,12 +18,16 @@
  *   page=       first forges the page that it shares with nginx: ended (it
  *               says that it does not run), begun (it has begun much more),
  *               unbegun (it has not begun this one)
+ *   first=PATH  waits for this file before anything else
+ *   ready=N     first says of every slot, and each of N generations, by a
+ *               child that is in no slot, that it is ready
  *   reports=N   first sends reports of every kind, about every slot, of N
  *               generations, and such that are none
  *   child=      first forks one that accepts connections beside it: hold (and
  *               says nothing), answer (what the body holds)
  *
- * Without a body it is well-behaved: text=TEXT is the answer.
+ * Without a body it is well-behaved: text=TEXT is the answer.  With START
+ * (env) an instance is not ready before there is the file that it names.
  */
 
 
@@ -37,6 +41,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -374,6 +379,44 @@ rude_forge_reports(long generations)
 
 
 static int
+rude_forge_ready(long generations)
+{
+    int        channel;
+    pid_t      pid;
+    message_t  m;
+
+    if (generations == 0) {
+        return 0;
+    }
+
+    channel = rude_find(rude_is_channel);
+    pid = fork();
+
+    if (channel == -1 || pid != 0) {
+        return channel == -1 || pid == -1 ? -1
+                                          : waitpid(pid, NULL, 0) != pid;
+    }
+
+    memset(&m, 0, sizeof(message_t));
+    m.magic = MESSAGE_MAGIC;
+    m.type = MESSAGE_READY;
+
+    for (m.generation = 0; m.generation < (uint64_t) generations;
+         m.generation++)
+    {
+        for (m.slot = 0; m.slot < RUDE_SLOTS; m.slot++) {
+            (void) send(channel, &m, sizeof(message_t), MSG_NOSIGNAL);
+        }
+    }
+
+    /* who reads it finds the sender there */
+
+    rude_sleep(500);
+    _exit(0);
+}
+
+
+static int
 rude_fork(faas_request_t *r, const char *answer, size_t n)
 {
     int            fd;
@@ -442,7 +485,12 @@ rude(faas_request_t *r)
     body = faas_body(r, 0, &n);
     fd = rude_find(rude_is_connection);
 
+    if (faas_query(r, "first", NULL)) {
+        rude_wait(0, faas_query(r, "first", NULL));
+    }
+
     if (body == NULL || fd == -1 || rude_forge_page(r) != 0
+        || rude_forge_ready(rude_number(r, "ready", 0)) != 0
         || rude_forge_reports(rude_number(r, "reports", 0)) != 0
         || rude_fork(r, body, n) != 0)
     {
@@ -468,4 +516,13 @@ rude(faas_request_t *r)
 }
 
 
-FAAS_FUNCTION(.handler = rude)
+static int
+rude_after_fork(void)
+{
+    rude_wait(0, faas_config(NULL, "START"));
+
+    return 0;
+}
+
+
+FAAS_FUNCTION(.handler = rude, .after_fork = rude_after_fork)
