@@ -36,8 +36,8 @@ def main():
         if options.user:
             command += ["--user", options.user]
         began = time.monotonic()
-        # a quick one that fails is tried twice more, and that is told
-        for left in (2, 1, 0) if options.quick else (0,):
+        # a quick one that fails is tried once more, and that is told
+        for left in (1, 0) if options.quick else (0,):
             if not subprocess.run(command, stdin=subprocess.DEVNULL).returncode:
                 break
             if left:
