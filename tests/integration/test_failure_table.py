@@ -2,6 +2,7 @@
 status, headers, Proxy-Status, $faas_outcome, $faas_started and the line in the
 log; and what is tried again."""
 
+import itertools
 import os
 import re
 import signal
@@ -76,6 +77,20 @@ def logged(host, path):
                  if line.startswith(path + " ")]
         return lines[-1] if lines else None
     return tuple(wait_until(found, "a line of " + path))
+
+
+def answer_that_says(host, path, text, **options):
+    """Asks until it does; (path, answer).  Each request has a path of its own,
+    since the line of one may come after the answer of the next."""
+
+    numbers = itertools.count()
+
+    def answer():
+        asked = "%s?%d" % (path, next(numbers))
+        r = host.get(asked, **options)
+        return text in r.text and (asked, r)
+
+    return wait_until(answer, text)
 
 
 def check(host, r, path, status, error, details, outcome, started,
@@ -195,9 +210,8 @@ def test_row_breaker_open(table):
     host = table()
     host.deploy("dies", DIES, wait=False)
     wait_until(lambda: host.function("dies"))
-    r = wait_until(lambda: [r for r in [host.get("/fn/dies")]
-                            if "keeps dying" in r.text])[0]
-    check(host, r, "/fn/dies", 503, "destination_unavailable",
+    path, r = answer_that_says(host, "/fn/dies", "keeps dying")
+    check(host, r, path, 503, "destination_unavailable",
           "function keeps dying", "shed", "0", retry=True,
           line='function "dies" refused a request: function keeps dying')
 
@@ -209,10 +223,9 @@ def test_row_host_is_ending(table):
     held = host.hold("g")
     host.send(signal.SIGKILL, [pid for pid in host.processes()
                                if "--keeper" in cmdline(pid)][0])
-    r = wait_until(lambda: [r for r in [host.get(
-        "/fn/probe", headers={"Faas-Timeout": "1"})]
-        if "host is ending" in r.text])[0]
-    check(host, r, "/fn/probe", 503, "destination_unavailable",
+    path, r = answer_that_says(host, "/fn/probe", "host is ending",
+                               headers={"Faas-Timeout": "1"})
+    check(host, r, path, 503, "destination_unavailable",
           "host is ending", "shed", "0", retry=True,
           line="host is ending")
     host.open("g")
@@ -236,9 +249,8 @@ def test_row_busy_status_is_that_of_every_busy_row(table):
           "client's deadline passed", "queue_timeout", "0", retry=True)
     host.deploy("dies", DIES, wait=False)
     wait_until(lambda: host.function("dies"))
-    r = wait_until(lambda: [r for r in [host.get("/fn/dies")]
-                            if "keeps dying" in r.text])[0]
-    check(host, r, "/fn/dies", 429, "destination_unavailable",
+    path, r = answer_that_says(host, "/fn/dies", "keeps dying")
+    check(host, r, path, 429, "destination_unavailable",
           "function keeps dying", "shed", "0", retry=True)
     host.open("g")
     held[0].result()
