@@ -21,15 +21,12 @@ GROW = """
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-static useconds_t  slow;
-static void fini(void) { usleep(slow); }
 static int grow(faas_request_t *r) {
     const char  *mb = faas_query(r, "mb", NULL);
     size_t       n = mb ? (size_t) atoi(mb) << 20 : 0;
     char        *p = n ? mmap(NULL, n, PROT_READ|PROT_WRITE,
                               MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) : NULL;
     if (n) { memset(p, 1, n); }
-    if (faas_query(r, "slow", NULL)) { slow = 800000; }
     if (faas_query(r, "hang", NULL)) { for ( ;; ) { pause(); } }
     if (faas_query(r, "free", NULL)) { munmap(p, n); }
     return faas_printf(r, "%%d", (int) getpid());
@@ -40,10 +37,10 @@ static int init(void) {
     if (n) { big = malloc(n); memset(big, 1, n); }
     return 0;
 }
-FAAS_FUNCTION(.handler = grow, .init = init, .fini = fini)
+FAAS_FUNCTION(.handler = grow, .init = init)
 """.replace("INIT", "%d")
 
-# once it has answered, and there is a gate
+# once it has answered, and there is a gate; its end takes so many us
 LATER = """
 #include <faas.h>
 #include <pthread.h>
@@ -60,7 +57,8 @@ static int handle(faas_request_t *r) {
     if (pthread_create(&thread, NULL, grow, NULL) != 0) { abort(); }
     return faas_printf(r, "%%d", (int) getpid());
 }
-FAAS_FUNCTION(.handler = handle)
+static void fini(void) { usleep(%d); }
+FAAS_FUNCTION(.handler = handle, .fini = fini)
 """
 
 LIMITED = "faas_function grow { memory %d; max 4; }" % LIMIT
@@ -71,13 +69,20 @@ def deaths(log):
                       r'.* requests, (.*)\n', log)
 
 
-def test_an_idle_instance_over_its_memory_is_retired(host):
+def grown_later(host, fini_us=0):
+    """(host, worker, pid of an idle instance that is over, what made it)"""
+
     h = host(blocks={"grow": {"memory": LIMIT}})
     gate = h.directory / "gate"
-    h.deploy("grow", LATER % (gate, LIMIT, LIMIT))
+    h.deploy("grow", LATER % (gate, LIMIT, LIMIT, fini_us))
     w = master.Worker(h)
     pid = int(w.call("grow").body)
     gate.touch()
+    return h, w, pid, gate
+
+
+def test_an_idle_instance_over_its_memory_is_retired(host):
+    h, w, pid, gate = grown_later(host)
     wait_until(lambda: not harness.is_alive(pid), "its end")
     wait_until(lambda: deaths(h.log()), "the line")
     (told, how, request), = deaths(h.log())
@@ -92,9 +97,7 @@ def test_an_idle_instance_over_its_memory_is_retired(host):
 
 
 def test_an_idle_instance_over_its_memory_is_not_hurried(host):
-    h = host(put={"grow": GROW % 0}, blocks={"grow": {"memory": LIMIT}})
-    master.Worker(h).call("grow", QUERY_STRING="slow=1&mb=%d"
-                          % (LIMIT // MB))
+    h, *_ = grown_later(host, 800000)
     wait_until(lambda: deaths(h.log()), "the line")
     assert "exited with code 0: over its memory" in deaths(h.log())[0][1]
 
