@@ -72,8 +72,9 @@ def test_a_run_ends_with_its_verdict(events, redis):
 
 
 def test_the_life_of_a_call(events, redis):
-    e = events({"work": {"async": "attempts=1 keep=2s"}}, queue=redis.url)
-    big = secrets.token_bytes(1024) * (1024 if harness.ASAN else 8192)
+    size = 1024 if harness.ASAN else 8192
+    e = events({"work": {"async": "attempts=1 keep=10s"}}, queue=redis.url)
+    big = secrets.token_bytes(1024) * size
     e.nginx.answer = lambda r: (200, {"X-A": "b"}, r.body)
     c = e.client()
     # a loaded machine may need longer for it than there is time: the key makes
