@@ -78,7 +78,9 @@ def test_worker_without_memory_for_a_request_keeps_no_slot(starved, method,
         # the only slot there is
         assert host.get("/fn/probe").status == 200, n
     assert n > 30
-    assert statuses == {200, 500, None}
+    # 502: while a POST was sent, which may have run then and is not tried again
+    assert statuses - ({502} if method == "POST" else set()) == {
+        200, 500, None}
     assert host.workers() == worker
     wait_until(lambda: is_idle(host), "idle")
 
