@@ -607,8 +607,8 @@ class Experiment:
         return host
 
     def warm(self, host, functions):
-        """Each slot was used and each worker has what it keeps: from here on
-        nothing may grow."""
+        """Each slot was used: from here on nothing may grow, but that each
+        worker may come to keep a connection to each instance."""
 
         for name in functions:
             wait_until(lambda: host.function(name).get("state") == "ready",
@@ -630,6 +630,8 @@ class Experiment:
         wait_until(used, "all instances")
         self.at_rest(host)
         self.baseline[host] = self.open_descriptors(host)
+        self.baseline[host]["nginx worker"]["socket"] += sum(
+            self.limits[name] for name in functions)
 
     def load(self, host, paths, **options):
         return Load(self, host.port, paths, **options)
