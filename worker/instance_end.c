@@ -394,7 +394,7 @@ instance_end_why(slot_t *s, const death_t *death, char *why, size_t size)
         return;
 
     case FAAS_CAUSE_NOT_RETIRED:
-        (void) snprintf(why, size, "it did not retire in %u ms",
+        (void) snprintf(why, size, "it did not retire in %d ms",
                         INSTANCE_END_RETIRE_MS);
         return;
 
