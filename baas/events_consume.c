@@ -49,6 +49,7 @@ static void consume_later(events_binding_t *b, int64_t ms);
 static void consume_turn(void *data);
 static events_binding_t *consume_next(uint32_t *calls);
 static void consume_look(events_binding_t *b, uint32_t calls);
+static void consume_resume(events_binding_t *b);
 static uint32_t consume_wants(const events_binding_t *b);
 static uint32_t consume_may(const events_binding_t *b, uint32_t n);
 static int consume_fills(events_binding_t *b, size_t *n);
@@ -347,6 +348,7 @@ consume_next(uint32_t *calls)
 
         if (*calls == 0) {
             consume_leave(b);
+            consume_resume(b);
             continue;
         }
 
@@ -414,6 +416,22 @@ consume_look(events_binding_t *b, uint32_t calls)
     }
 
     consume_next_due(b);
+}
+
+
+/* one that was refused may be in line before its time: its timer was set for
+   something earlier then, and is not any more */
+
+static void
+consume_resume(events_binding_t *b)
+{
+    uint64_t  now;
+
+    now = loop_clock_us() / 1000;
+
+    if (now < b->resume_ms) {
+        consume_later(b, (int64_t) (b->resume_ms - now));
+    }
 }
 
 

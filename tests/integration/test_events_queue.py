@@ -1,6 +1,7 @@
 """Queues to calls: what a function is called with, and what becomes of the
 messages.  The real faas-events, with queues in SQLite."""
 
+import random
 import threading
 import time
 
@@ -192,6 +193,29 @@ def test_a_refusal_of_the_platform_is_no_attempt(events):
     pauses = [b.at - a.at for a, b in zip(got, got[1:])]
     assert all(p >= 0.099 for p in pauses), pauses
     empty(c, "orders")
+
+
+def test_what_is_refused_after_a_while_is_tried_again(events):
+    """Who waits for the end of its back-off is looked at before, too."""
+
+    names = ["f%d" % i for i in range(60)]
+    e = events({name: {"consume": [name]} for name in names})
+    pauses, refused = random.Random(1), set()
+
+    def answer(r):
+        if r.faas_function in refused:
+            return 200
+        refused.add(r.faas_function)
+        time.sleep(pauses.uniform(0.5, 2.5))
+        return REFUSED
+
+    e.nginx.answer = answer
+    c = e.client()
+    for name in names:
+        c.send(name, b"x")
+    e.nginx.wait(2 * len(names))
+    for name in names:
+        empty(c, name)
     assert c.dead() == []
 
 
