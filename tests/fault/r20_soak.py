@@ -130,8 +130,14 @@ def run(x):
     x.check("it was one supervisor all the time",
             host.status()["supervisor"]["restarts"] == 0)
     if not x.quick:
-        x.check("p99 of the last part at most 1.1 of the first",
-                soak.p99[-1] <= 1.1 * soak.p99[0] + 0.2, soak.p99)
+        # of ten parts without a trend the last is above the first by more
+        # than that half of the time, so it is the halves that are compared
+        half = len(soak.p99) // 2
+        first, last = (fault.percentile(part, 50) for part in
+                       (soak.p99[:half], soak.p99[half:]))
+        x.figure("median p99 of the halves", "%.1f, %.1f ms" % (first, last))
+        x.check("p99 of the last half at most 1.1 of the first",
+                last <= 1.1 * first + 0.2, soak.p99)
 
 
 fault.main(run, "R20", "a million requests leave no trace",

@@ -204,7 +204,8 @@ static const char        *failed;
 
 
 /*
- * What is not said is 0.  The first ones are gone through completely.  Where
+ * What is not said is 0.  Those without `switches` are gone through completely,
+ * a crash of a worker and of the supervisor at any step among them.  Where
  * there are `switches`, a process that is in the middle of an event is
  * interrupted by another that often at most, each time at any point; what
  * instances and clients do, and crashes, come at any point without that.
@@ -239,10 +240,9 @@ static const model_scenario_t  scenarios[] = {
       .budget = { .requests = { 1, 1 }, .deploys = 1, .switches = 1 } },
     { .name = "supervisor dies", .slots = 1, .warm = 1, .queue = 4,
       .budget = { .requests = { 1, 1 }, .supervisor_crashes = 1,
-                  .switches = 1 } },
+                  .switches = 2 } },
     { .name = "supervisor dies, two slots", .slots = 2, .warm = 2, .queue = 4,
-      .budget = { .requests = { 1, 1 }, .supervisor_crashes = 1,
-                  .switches = 1 } }
+      .budget = { .requests = { 1, 1 }, .supervisor_crashes = 1 } }
 };
 
 
