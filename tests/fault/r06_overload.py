@@ -20,7 +20,9 @@ def flood(x, workers):
     what = "%d nginx worker%s" % (workers, "s" if workers > 1 else "")
     at_once = dict(connections=CLIENTS, count=CLIENTS, burst=True,
                    bound=35000, methods={"GET": 1, "POST": 1})
+    spent = [processor_ms(x, host)]
     plain = x.load(host, "/plain", **at_once).result()
+    spent.append(processor_ms(x, host))
 
     # nobody is answered, and so nothing is measured, before all have come
     ledger = x.ledgers["echo"]
@@ -36,6 +38,7 @@ def flood(x, workers):
     # to ask for the status takes time of those that are measured
 
     f = fault.wait_until(arrived, "all to come", timeout=18, interval=0.5)
+    spent.append(processor_ms(x, host))
     ledger.harm(0, 0)
     records = load.result()
     x.summary(records, what)
@@ -54,6 +57,12 @@ def flood(x, workers):
             x.ledgers["echo"].most)
     x.at_rest(host)
     compare(x, what, refused, plain)
+    took = [after - before for before, after in zip(spent, spent[1:])]
+    x.figure("nginx's processor time, %s" % what, "%.1f ms; `return 503`: %.1f"
+             % (took[1], took[0]))
+    if not x.quick:
+        x.check("refusing takes nginx at most 20 ms more than `return 503`",
+                took[1] - took[0] <= 20, took)
 
     # once more, with all slots there and a service time known
     x.warm(host, ["echo"])
@@ -79,17 +88,27 @@ def check_refusals(x, records):
             {(r.outcome, r.started) for r in refused})
 
 
-def compare(x, what, refused, plain):
-    """Beside what nginx itself needs to say 503 to so many at once."""
+def processor_ms(x, host):
+    """Of all nginx workers, since they began."""
 
-    ours, nginx = refused.percentile(99), plain.percentile(99)
+    total = 0
+    for pid, role in x.ours(host).items():
+        if role == "nginx worker":
+            with open("/proc/%d/schedstat" % pid) as stat:
+                total += int(stat.read().split()[0])
+    return total / 1e6
+
+
+def compare(x, what, refused, plain):
+    """Beside what nginx itself needs to say 503 to so many at once.  It is
+    said only: instances start meanwhile, and who has two processors for them,
+    for nginx and for the load waits for one."""
+
     x.figure("refused, %s" % what, "p50 %.1f p99 %.1f ms; `return 503`:"
-             " p50 %.1f p99 %.1f" % (refused.percentile(50), ours,
-                                     plain.percentile(50), nginx))
-    if not x.quick and not x.ticker.lost(min(r.start for r in refused),
-                                         max(r.end for r in refused)):
-        x.check("refused within 20 ms of what nginx needs",
-                ours - nginx <= 20, "%.1f" % (ours - nginx))
+             " p50 %.1f p99 %.1f" % (refused.percentile(50),
+                                     refused.percentile(99),
+                                     plain.percentile(50),
+                                     plain.percentile(99)))
 
 
 def run(x):

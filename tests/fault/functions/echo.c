@@ -30,7 +30,7 @@ echo(faas_request_t *r)
     while (record_number(r, "gate", 0) && record_head
            && atomic_load(&record_head->harm))
     {
-        record_sleep(1);
+        record_sleep(10);
     }
 
     if (record_number(r, "flush", 0)) {
