@@ -81,13 +81,14 @@ death_kind(const death_t *death, uint32_t *code)
 
 
 void
-death_request(const faas_page_t *page, char *buf)
+death_request(const faas_page_t *page, int ended, char *buf)
 {
     char     *p, *last;
     uint32_t  length;
 
     if (page == NULL
-        || atomic_load(&page->begun) == atomic_load(&page->ended))
+        || (!ended
+            && atomic_load(&page->begun) == atomic_load(&page->ended)))
     {
         (void) snprintf(buf, DEATH_REQUEST_SIZE, "no request was running");
         return;

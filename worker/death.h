@@ -39,8 +39,9 @@ void death_describe(int status, char *buf, size_t size);
 faas_death_e death_kind(const death_t *death, uint32_t *code);
 
 /* the request that the page names, in buf[DEATH_REQUEST_SIZE]: request "ID"
-   "METHOD URI", or that no request was running */
-void death_request(const faas_page_t *page, char *buf);
+   "METHOD URI", or that no request was running; ended: it is named even if it
+   ended */
+void death_request(const faas_page_t *page, int ended, char *buf);
 
 /* s[n] with all that is not printable, quotes and backslashes as \xHH; cut to
    dst[size]; the length */

@@ -336,7 +336,8 @@ dump_info(text_t *t, const dump_t *d)
 
     text_format(t, "request %s\nparams_cut %d\nbody_taken %llu\n"
                 "body_whole %d\n",
-                atomic_load(&core->running) ? "running" : "none",
+                atomic_load(&core->running) || slot_is_over(d->slot)
+                ? "running" : "none",
                 atomic_load(&core->params_cut) != 0,
                 (unsigned long long) atomic_load(&core->body_taken),
                 atomic_load(&core->body_whole) != 0);

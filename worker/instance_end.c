@@ -327,7 +327,7 @@ instance_end_tell(slot_t *s, int status)
 
     death_describe(status, how, sizeof(how));
     instance_end_why(s, &death, why, sizeof(why));
-    death_request(s->page, request);
+    death_request(s->page, slot_is_over(s), request);
 
     now = loop_now_ms();
     started = death.starting ? s->forked_us / 1000

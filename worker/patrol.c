@@ -276,6 +276,10 @@ patrol_end(slot_t *s)
     s->version->function->ending++;
     atomic_fetch_add(&s->version->function->sh->kills, 1);
 
+    if (s->page != NULL && slot_is_running(s)) {
+        s->over = atomic_load(&s->page->begun);
+    }
+
     if (atomic_load(&s->sh->cause) == FAAS_CAUSE_MEMORY) {
 
         /* at once: it takes more meanwhile.  nginx looks for this when the

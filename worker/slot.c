@@ -260,6 +260,14 @@ slot_is_running(const slot_t *s)
 }
 
 
+int
+slot_is_over(const slot_t *s)
+{
+    return s->over != 0 && s->page != NULL
+           && atomic_load(&s->page->begun) == s->over;
+}
+
+
 slot_t *
 slot_of(version_t *v, uint32_t index, uint64_t generation)
 {
@@ -313,6 +321,7 @@ slot_return(slot_t *s)
     s->draining_ms = 0;
     s->handed = 0;
     s->overdue_ms = 0;
+    s->over = 0;
     s->signals = 0;
     s->retired = 0;
     s->unparented = 0;

@@ -49,6 +49,9 @@ struct slot_s {
                                                 none was */
     uint64_t                  overdue_ms;    /* handed_ms that was seen over
                                                 its budget */
+    uint64_t                  over;          /* the page's count of the request
+                                                that it is ended for; 0: none
+                                                was running */
     uint8_t                   signals;       /* 0, 1: asked, 2: killed */
     uint8_t                   retired;       /* it takes no more requests */
     uint8_t                   unseen;        /* 1: unparented, and there was
@@ -94,6 +97,10 @@ int slot_is_another(const slot_t *s);
 /* has it begun the last request that it takes?  Is it at one? */
 int slot_is_spent(const slot_t *s);
 int slot_is_running(const slot_t *s);
+
+/* is the page's last request the one that the instance is ended for?  It may
+   have ended meanwhile, by our signal */
+int slot_is_over(const slot_t *s);
 
 /* it is FREE again */
 void slot_return(slot_t *s);

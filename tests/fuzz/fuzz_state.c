@@ -84,7 +84,7 @@ page(const uint8_t *data, size_t size)
 
     memcpy(p, data, size < sizeof(faas_page_t) ? size : sizeof(faas_page_t));
 
-    death_request(p, buf);
+    death_request(p, 0, buf);
 
     must(memchr(buf, '\0', DEATH_REQUEST_SIZE) != NULL);
     printable(buf, strlen(buf));
@@ -92,7 +92,7 @@ page(const uint8_t *data, size_t size)
     /* the same page with its lengths as they are, and others that are not */
 
     atomic_store(&p->begun, atomic_load(&p->ended) + 1);
-    death_request(p, buf);
+    death_request(p, 0, buf);
     must(memchr(buf, '\0', DEATH_REQUEST_SIZE) != NULL);
     printable(buf, strlen(buf));
     must(strncmp(buf, "request \"", 9) == 0);
@@ -105,7 +105,7 @@ page(const uint8_t *data, size_t size)
         atomic_store(&p->method_length, UINT32_MAX);
         atomic_store(&p->uri_length, UINT32_MAX);
 
-        death_request(p, buf);
+        death_request(p, 1, buf);
         must(memchr(buf, '\0', DEATH_REQUEST_SIZE) != NULL);
         printable(buf, strlen(buf));
     }

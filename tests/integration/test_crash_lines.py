@@ -32,6 +32,7 @@ static int probe(faas_request_t *r) {
     if (strcmp(how, "exit") == 0) { _exit(7); }
     if (strcmp(how, "kill") == 0) { raise(SIGKILL); }
     if (strcmp(how, "hang") == 0) { for ( ;; ) { pause(); } }
+    if (strcmp(how, "nap") == 0) { pause(); }
     if (strcmp(how, "fini") == 0) { wait_for_term = 1; }
     if (strcmp(how, "stubborn") == 0) { signal(SIGTERM, SIG_IGN); }
     return faas_printf(r, "ok");
@@ -113,6 +114,16 @@ def test_what_is_over_its_timeout_names_request_and_timeout(host):
     assert line(h) == ("was killed by signal 9 (Killed): over its timeout of "
                        "200 ms", 'request "id-1" "POST /probe?how=hang"', pid)
     assert h.function("probe").tally.kinds() == [("timeout", 9)]
+
+
+def test_what_ends_when_its_timeout_is_over_names_its_request(host):
+    """Its handler returns by our SIGTERM."""
+
+    h = host(put={"probe": PROBE % ""}, blocks={"probe": {"timeout": 200}})
+    w = master.Worker(h)
+    pid = crash(h, w, "how=nap")
+    assert line(h) == ("exited with code 0: over its timeout of 200 ms",
+                       'request "id-1" "POST /probe?how=nap"', pid)
 
 
 def test_an_instance_that_does_not_get_ready_is_one_line(host):

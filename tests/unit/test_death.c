@@ -42,7 +42,7 @@ test_running_request_is_named(void **state)
 {
     (void) state;
 
-    death_request(page_of("abc", "GET", "/a?b=c"), text);
+    death_request(page_of("abc", "GET", "/a?b=c"), 0, text);
     assert_string_equal(text, "request \"abc\" \"GET /a?b=c\"");
 }
 
@@ -57,10 +57,15 @@ test_no_request_is_said(void **state)
     page = page_of("abc", "GET", "/");
     atomic_store(&page->ended, 7);
 
-    death_request(page, text);
+    death_request(page, 0, text);
     assert_string_equal(text, "no request was running");
 
-    death_request(NULL, text);
+    /* the one that the instance was ended for */
+
+    death_request(page, 1, text);
+    assert_string_equal(text, "request \"abc\" \"GET /\"");
+
+    death_request(NULL, 0, text);
     assert_string_equal(text, "no request was running");
 }
 
@@ -70,7 +75,7 @@ test_what_is_not_printable_is_escaped(void **state)
 {
     (void) state;
 
-    death_request(page_of("a\n[alert] x", "G\"T", "/\\\x7f\xff\r"), text);
+    death_request(page_of("a\n[alert] x", "G\"T", "/\\\x7f\xff\r"), 0, text);
     assert_string_equal(text, "request \"a\\x0A[alert] x\" "
                         "\"G\\x22T /\\x5C\\x7F\\xFF\\x0D\"");
 }
@@ -87,7 +92,7 @@ test_long_uri_is_cut_and_marked(void **state)
     memset(page->uri, 'u', FAAS_PAGE_URI);
     atomic_store(&page->uri_length, 5000);
 
-    death_request(page, text);
+    death_request(page, 0, text);
     assert_int_equal(strlen(text), strlen("request \"a\" \"GET \"")
                                    + FAAS_PAGE_URI
                                    + strlen(" (cut, 5000 bytes)"));
@@ -115,7 +120,7 @@ test_garbage_of_any_length_stays_in_its_bounds(void **state)
     memset(hostile.after, 'Q', sizeof(hostile.after));
     memset(&line, 'y', sizeof(line));
 
-    death_request(&hostile.page, line.text);
+    death_request(&hostile.page, 0, line.text);
 
     assert_true(strlen(line.text) < DEATH_REQUEST_SIZE);
     assert_null(strchr(line.text, 'Q'));
