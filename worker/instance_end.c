@@ -35,6 +35,7 @@
 static void instance_end_signal(slot_t *s, int signo);
 static void instance_end_timer(void *data);
 static void instance_end_lost(slot_t *s);
+static void instance_end_orphan(slot_t *s);
 static void instance_end_process(void *data, uint32_t events);
 static void instance_end_because(slot_t *s, faas_cause_e cause);
 static int instance_end_expected(const slot_t *s, int status);
@@ -152,12 +153,7 @@ instance_end_lost(slot_t *s)
     v = s->version;
 
     if (atomic_load(&s->sh->pid) > 0) {
-        instance_end_unparented(s);
-
-        if (s->process.fd != -1) {
-            instance_end_kill(s, FAAS_CAUSE_ORPHANED);
-        }
-
+        instance_end_orphan(s);
         return;
     }
 
@@ -450,12 +446,7 @@ instance_end_free(slot_t *s)
         f->starting -= f->starting > 0;
     }
 
-    if ((state == FAAS_SLOT_RETIRING
-         || (state == FAAS_SLOT_CONDEMNED && s->signals > 0))
-        && f->ending > 0)
-    {
-        f->ending--;
-    }
+    f->ending -= s->ending;
 
     if (s->page != NULL) {
         atomic_store(&s->page->ended, atomic_load(&s->page->begun));
@@ -473,27 +464,31 @@ instance_end_free(slot_t *s)
 }
 
 
-void
+int
 instance_end_unparented(slot_t *s)
 {
     int    fd;
     pid_t  pid;
 
     if (s->unparented) {
-        return;
+        return FAAS_OK;
     }
 
     pid = atomic_load(&s->sh->pid);
-    fd = pid > 0 ? (int) syscall(SYS_pidfd_open, pid, 0) : -1;
 
-    /* without one it cannot be told whether it is gone: the next look asks
-       again, since a slot whose instance lives must not be filled */
+    if (pid <= 0) {
+        instance_end_free(s);
+        return FAAS_DECLINED;
+    }
 
-    s->unseen = fd == -1 && pid > 0 && is_shortage(errno);
+    fd = (int) syscall(SYS_pidfd_open, pid, 0);
 
-    if (s->unseen) {
-        patrol_soon();
-        return;
+    s->process.handler = instance_end_process;
+    s->process.data = s;
+
+    if (fd == -1 && !is_shortage(errno)) {
+        instance_end_reaped(s, -1);
+        return FAAS_DECLINED;
     }
 
     /* the descriptor is of the instance only if the instance still had the
@@ -501,20 +496,27 @@ instance_end_unparented(slot_t *s)
 
     if (fd != -1 && slot_is_another(s)) {
         close(fd);
-        fd = -1;
+        instance_end_reaped(s, -1);
+        return FAAS_DECLINED;
     }
 
-    s->unparented = 1;
-    s->process.handler = instance_end_process;
-    s->process.data = s;
+    /* without one it cannot be told whether it is gone: the next look asks
+       again, since a slot whose instance lives must not be filled */
 
-    if (fd == -1 || loop_add(&s->process, fd, EPOLLIN) == -1) {
+    s->unseen = fd == -1 || loop_add(&s->process, fd, EPOLLIN) == -1;
+
+    if (s->unseen) {
         if (fd != -1) {
             close(fd);
         }
 
-        instance_end_free(s);
+        patrol_soon();
+        return FAAS_AGAIN;
     }
+
+    s->unparented = 1;
+
+    return FAAS_OK;
 }
 
 
@@ -533,11 +535,24 @@ instance_end_orphaned(version_t *v)
             continue;
         }
 
-        instance_end_unparented(s);
+        instance_end_orphan(s);
+    }
+}
 
-        if (s->process.fd != -1) {
-            instance_end_kill(s, FAAS_CAUSE_ORPHANED);
-        }
+
+/*
+ * The reason is there before it is looked for: it may be gone already, which
+ * is told like any end.
+ */
+
+static void
+instance_end_orphan(slot_t *s)
+{
+    instance_end_because(s, FAAS_CAUSE_ORPHANED);
+    s->signals = 2;
+
+    if (instance_end_unparented(s) != FAAS_DECLINED) {
+        instance_end_kill(s, FAAS_CAUSE_ORPHANED);
     }
 }
 
@@ -568,7 +583,7 @@ instance_end_unforked(version_t *v)
             instance_end_watch(s, INSTANCE_END_LOST_MS);
 
         } else {
-            instance_end_unparented(s);
+            (void) instance_end_unparented(s);
         }
     }
 }

@@ -25,9 +25,10 @@ void instance_end_kill(slot_t *s, faas_cause_e cause);
 /* the process is reaped; status as wait4 gives it, -1: not known */
 void instance_end_reaped(slot_t *s, int status);
 
-/* its init does not know it: from now on signalled and seen dead by pidfd;
-   frees the slot when there is no such process */
-void instance_end_unparented(slot_t *s);
+/* its init does not know it: from now on signalled and seen dead by pidfd.
+   FAAS_OK; FAAS_AGAIN: there was no descriptor, the next look tries again;
+   FAAS_DECLINED: there is no such process, which is told, and s is free */
+int instance_end_unparented(slot_t *s);
 
 /* there is no process (any more), and nothing to be said of it */
 void instance_end_free(slot_t *s);

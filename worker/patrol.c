@@ -113,7 +113,7 @@ patrol_look_at(slot_t *s)
     }
 
     if (s->unseen) {
-        instance_end_unparented(s);
+        (void) instance_end_unparented(s);
         return PATROL_SOON_MS;
     }
 
@@ -273,7 +273,7 @@ patrol_condemn(slot_t *s, uint64_t word, faas_cause_e cause)
 static void
 patrol_end(slot_t *s)
 {
-    s->version->function->ending++;
+    slot_ends(s);
     atomic_fetch_add(&s->version->function->sh->kills, 1);
 
     if (s->page != NULL && slot_is_running(s)) {

@@ -474,7 +474,7 @@ pool_retire_for(slot_t *s, uint64_t word, faas_cause_e cause)
                           FAAS_SLOT_RETIRING, FAAS_WORKER_NONE);
 
     if (rc == FAAS_OK) {
-        s->version->function->ending++;
+        slot_ends(s);
         instance_end_ask(s, cause);
     }
 
@@ -624,7 +624,7 @@ pool_adopt(slot_t *s)
         break;
 
     case FAAS_SLOT_RETIRING:
-        f->ending++;
+        slot_ends(s);
         instance_end_ask(s, FAAS_CAUSE_RETIRED);
         break;
 

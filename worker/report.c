@@ -90,6 +90,16 @@ report_ready(version_t *v, uint32_t slot, uint64_t generation, pid_t pid)
     atomic_store(&s->sh->started_ms, loop_now_ms());
     s->journal.pid = pid;
 
+    if (s->inner_pid == 0 && v->lineage != LINEAGE_LIVE) {
+
+        /* its template died before it could tell of it: the init does not
+           take it for its own */
+
+        if (instance_end_unparented(s) == FAAS_DECLINED) {
+            return;
+        }
+    }
+
     loop_disarm(&s->timer);
     f->starting -= f->starting > 0;
 
@@ -98,18 +108,6 @@ report_ready(version_t *v, uint32_t slot, uint64_t generation, pid_t pid)
         mean = atomic_load(&f->sh->start_us);
         atomic_store(&f->sh->start_us, mean ? mean - mean / 4 + took / 4
                                             : took);
-    }
-
-    if (s->inner_pid == 0 && v->lineage != LINEAGE_LIVE) {
-
-        /* its template died before it could tell of it: the init does not
-           take it for its own */
-
-        instance_end_unparented(s);
-
-        if (s->process.fd == -1) {
-            return;
-        }
     }
 
     report_offer(s, word);

@@ -163,6 +163,14 @@ slot_unlink(slot_t *s)
 
 
 void
+slot_ends(slot_t *s)
+{
+    s->version->function->ending += s->ending == 0;
+    s->ending = 1;
+}
+
+
+void
 slot_count(slot_t *s, int n)
 {
     version_t   *v;
@@ -324,6 +332,7 @@ slot_return(slot_t *s)
     s->over = 0;
     s->signals = 0;
     s->retired = 0;
+    s->ending = 0;
     s->unparented = 0;
     s->unseen = 0;
     s->bytes = 0;

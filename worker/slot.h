@@ -54,6 +54,7 @@ struct slot_s {
                                                 was running */
     uint8_t                   signals;       /* 0, 1: asked, 2: killed */
     uint8_t                   retired;       /* it takes no more requests */
+    uint8_t                   ending;        /* counted in its function's */
     uint8_t                   unseen;        /* 1: unparented, and there was
                                                 no descriptor to wait with */
     uint8_t                   unparented;    /* its init is gone, or does
@@ -78,6 +79,9 @@ slot_t *slot_at(uint32_t index);
 /* a FREE slot of v, lowest first, with its socket, page and pipe; NULL: no
    chunk is left, or errno */
 slot_t *slot_take(version_t *v);
+
+/* it is to end, and counts as such in its function until it is returned */
+void slot_ends(slot_t *s);
 
 /* counts it in (1) or out (-1) of its version, function and the board */
 void slot_count(slot_t *s, int n);

@@ -198,6 +198,20 @@ def test_instances_of_an_init_that_is_killed_are_told(host):
     assert h.log().count("is gone, its 1 instances end") == 1
 
 
+def test_instances_that_are_gone_before_their_init_is_missed_are_told(host):
+    h = host(put={"probe": PROBE % ""})
+    w = master.Worker(h)
+    pid = int(w.call("probe").body)
+    os.kill(h.supervisor, signal.SIGSTOP)
+    os.kill(h.current("probe").init_pid, signal.SIGKILL)
+    wait_until(lambda: harness.reap() or harness.process_stat(pid) is None,
+               "that nothing is left of it")
+    os.kill(h.supervisor, signal.SIGCONT)
+    assert line(h) == ("ended: its function init is gone",
+                       "no request was running", pid)
+    assert h.log().count("is gone, its 1 instances end") == 1
+
+
 def test_control_bytes_of_a_client_make_no_line_of_their_own(host):
     h = host(put={"probe": PROBE % ""})
     w = master.Worker(h)
