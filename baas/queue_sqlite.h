@@ -193,8 +193,8 @@ extern const char *const  queue_sqlite_sql[QS_STATEMENTS];
 /* -- queue_sqlite_schema.c ------------------------------------------------- */
 
 /* is the database ours?  version 0: it is empty, and may become so.  SQLITE_OK,
-   or another code, with words in why[size] when it is somebody else's.  Writes
-   nothing. */
+   or another code, with words in why[size] when it is somebody else's.  In the
+   caller's transaction, since it looks more than once.  Writes nothing. */
 int queue_sqlite_known(sqlite3 *db, int *version, char *why, size_t size);
 
 /* makes the tables */

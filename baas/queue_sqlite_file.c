@@ -125,14 +125,23 @@ queue_sqlite_open_file(queue_sqlite_t *s)
 }
 
 
-/* looks first: a database that is not ours stays as it is */
+/* Looks first: a database that is not ours stays as it is.  Looks once: what
+   another node makes meanwhile is seen whole, or not at all. */
 
 static int
 queue_sqlite_tables_of(queue_sqlite_t *s, char *why, size_t size)
 {
     int  rc, version;
 
-    rc = queue_sqlite_known(s->db, &version, why, size);
+    rc = sqlite3_exec(s->db, "BEGIN", NULL, NULL, NULL);
+
+    if (rc == SQLITE_OK) {
+        rc = queue_sqlite_known(s->db, &version, why, size);
+    }
+
+    if (rc == SQLITE_OK) {
+        rc = sqlite3_exec(s->db, "COMMIT", NULL, NULL, NULL);
+    }
 
     if (rc == SQLITE_OK && version == 0) {
         rc = sqlite3_exec(s->db, "PRAGMA auto_vacuum = INCREMENTAL", NULL,

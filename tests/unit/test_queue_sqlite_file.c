@@ -21,6 +21,9 @@
 #define DAY  QUEUE_MEMORY_MS
 
 
+static unsigned  test_looks;
+
+
 static off_t
 size_of(const char *suffix)
 {
@@ -158,6 +161,65 @@ test_the_files_are_ours_alone(void **state)
         assert_int_equal(stat(path, &st), 0);
         assert_int_equal(st.st_mode & 0777, 0600);
     }
+}
+
+
+/*
+ * Another node makes the database while the first one is between two looks at
+ * it.  It may have to wait until the first one has seen all it wants to.
+ */
+
+static int
+test_between_looks(unsigned type, void *data, void *statement, void *text)
+{
+    queue_t     *q;
+    static int   is_inside;
+    const char  *sql = text;
+
+    (void) type;
+    (void) data;
+    (void) statement;
+
+    if (!is_inside && strcmp(sql, "PRAGMA application_id") == 0) {
+        is_inside = 1;
+        q = queue_node("b");
+        q->engine->tick(q, NOW, test_clock(CLOCK_MONOTONIC) + 50);
+        q->engine->close(q);
+        is_inside = 0;
+        test_looks++;
+    }
+
+    return 0;
+}
+
+
+static int
+test_trace(sqlite3 *db, const char **error, const void *api)
+{
+    (void) error;
+    (void) api;
+
+    return sqlite3_trace_v2(db, SQLITE_TRACE_STMT, test_between_looks, NULL);
+}
+
+
+static void
+test_a_database_that_another_node_makes_meanwhile(void **state)
+{
+    queue_t  *q;
+
+    (void) state;
+
+    test_looks = 0;
+    assert_int_equal(sqlite3_auto_extension((void (*)(void)) test_trace),
+                     SQLITE_OK);
+    q = node("a");
+    tick(q);
+    sqlite3_reset_auto_extension();
+
+    assert_true(test_looks > 0);
+    send_text(q, "q", "1", "x");
+    expect_stats(q, "q", 1, 0, 0, 0);
 }
 
 
@@ -657,6 +719,7 @@ main(void)
     const struct CMUnitTest  tests[] = {
         QUEUE_TEST(test_urls),
         QUEUE_TEST(test_the_files_are_ours_alone),
+        QUEUE_TEST(test_a_database_that_another_node_makes_meanwhile),
         QUEUE_TEST(test_settings_of_the_file),
         QUEUE_TEST(test_nothing_is_searched_for),
         QUEUE_TEST(test_an_id_is_forgotten_after_a_day),
