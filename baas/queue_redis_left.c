@@ -46,7 +46,8 @@ qr_receive_move(qr_receive_t *r, char due[QR_MOVE][FAAS_MESSAGE_ID_SIZE],
         qr_add(e, faas_text("HGETALL"), key);
     }
 
-    rc = qr_run(e, key, REDIS_WATCH, r->deadline_ms);
+    rc = qr_run(e, qr_key(e, buf, r->queue->name, "s", NULL), REDIS_WATCH,
+                r->deadline_ms);
 
     if (rc == FAAS_OK) {
         rc = redis_result(e->redis);
@@ -165,7 +166,8 @@ qr_receive_choose(qr_receive_t *r, qr_entries_t *left)
         qr_add(e, faas_text("HGET"), key, faas_text("e"));
     }
 
-    rc = qr_run(e, key, REDIS_WATCH, r->deadline_ms);
+    rc = qr_run(e, qr_key(e, buf, r->queue->name, "s", NULL), REDIS_WATCH,
+                r->deadline_ms);
 
     if (rc == FAAS_OK) {
         rc = redis_result(e->redis);
@@ -215,6 +217,7 @@ qr_receive_take(qr_receive_t *r, const qr_entries_t *left)
 
     e = r->e;
     gone = 0;
+    memset(is_gone, 0, sizeof(is_gone));
 
     qr_multi(e);
 

@@ -66,10 +66,11 @@ qr_send(queue_t *q, const queue_message_t *m, int *code, size_t n,
             continue;
         }
 
-        part.n = 0;
-        bytes = 0;
+        part.index[0] = i;
+        part.n = 1;
+        bytes = m[i].size;
 
-        for (k = i; k < n && part.n < QR_STEP; k++) {
+        for (k = i + 1; k < n && part.n < QR_STEP; k++) {
 
             if (code[k] != QR_PENDING
                 || !qr_is_together(e, m[i].queue, m[k].queue))
@@ -79,7 +80,7 @@ qr_send(queue_t *q, const queue_message_t *m, int *code, size_t n,
 
             bytes += m[k].size;
 
-            if (part.n > 0 && bytes > QR_STEP_BYTES) {
+            if (bytes > QR_STEP_BYTES) {
                 break;
             }
 

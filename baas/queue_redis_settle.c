@@ -62,9 +62,10 @@ qr_settle(queue_t *q, queue_settlement_t *s, size_t n, int64_t now_ms,
             continue;
         }
 
-        part.n = 0;
+        part.index[0] = i;
+        part.n = 1;
 
-        for (k = i; k < n && part.n < QR_STEP; k++) {
+        for (k = i + 1; k < n && part.n < QR_STEP; k++) {
 
             if (s[k].code == QR_PENDING
                 && qr_is_together(e, s[i].message->queue, s[k].message->queue))
@@ -149,6 +150,8 @@ qr_settle_watch(queue_redis_t *e, qr_part_t *part)
         qr_add(e, faas_text("WATCH"), key);
         qr_add(e, faas_text("HGET"), key, faas_text("running"));
     }
+
+    key = qr_key(e, buf, part->s[part->index[0]].message->queue, "s", NULL);
 
     rc = qr_run(e, key, REDIS_WATCH, part->deadline_ms);
 
