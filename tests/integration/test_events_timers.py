@@ -214,7 +214,7 @@ def test_what_is_caught_up_in_order_overtakes_the_clock(events, overlap):
     # those that ran before the clock was moved need not run again
     assert ran == sorted(set(ran))
     assert set(range(ran[0], ran[-1], 1000)) - before <= set(ran)
-    assert len(ran) >= 118 and e.nginx.most["work"] == 1
+    assert len(ran) + len(before) >= 118 and e.nginx.most["work"] == 1
 
 
 def test_a_failed_run_is_tried_again_and_then_dead(events):
