@@ -477,7 +477,17 @@ instance_end_unparented(slot_t *s)
     pid = atomic_load(&s->sh->pid);
 
     if (pid <= 0) {
-        instance_end_free(s);
+
+        /* not READY yet: a child of an init that is gone ends by itself, and
+           what was never forked does not end */
+
+        if (s->inner_pid > 0) {
+            instance_end_reaped(s, -1);
+
+        } else {
+            instance_end_free(s);
+        }
+
         return FAAS_DECLINED;
     }
 

@@ -212,6 +212,19 @@ def test_instances_that_are_gone_before_their_init_is_missed_are_told(host):
     assert h.log().count("is gone, its 1 instances end") == 1
 
 
+def test_an_instance_whose_init_is_killed_during_its_start_is_told(host):
+    h = host(put={"probe": PROBE.replace("FAAS_FUNCTION(", """
+static int after_fork(void) { pause(); return 0; }
+FAAS_FUNCTION(.after_fork = after_fork, """) % ""},
+             blocks={"probe": {"min": 1}})
+    pid = wait_until(lambda: sum(s.inner_pid
+                                 for s in h.slots("probe").values()),
+                     "its start")
+    os.kill(h.current("probe").init_pid, signal.SIGKILL)
+    assert line(h) == ("ended before it was ready: its function init is gone",
+                       "no request was running", pid)
+
+
 def test_control_bytes_of_a_client_make_no_line_of_their_own(host):
     h = host(put={"probe": PROBE % ""})
     w = master.Worker(h)
