@@ -27,7 +27,8 @@ void instance_end_reaped(slot_t *s, int status);
 
 /* its init does not know it: from now on signalled and seen dead by pidfd.
    FAAS_OK; FAAS_AGAIN: there was no descriptor, the next look tries again;
-   FAAS_DECLINED: there is no such process (any more: that is told), s is free */
+   FAAS_DECLINED: there is no such process (any more: that is told), and s is
+   free */
 int instance_end_unparented(slot_t *s);
 
 /* there is no process (any more), and nothing to be said of it */
