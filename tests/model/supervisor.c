@@ -257,6 +257,14 @@ slot_take(version_t *v)
 
 
 void
+slot_ends(slot_t *s)
+{
+    s->version->function->ending += s->ending == 0;
+    s->ending = 1;
+}
+
+
+void
 slot_count(slot_t *s, int n)
 {
     s->version->live += (uint32_t) n;
@@ -289,6 +297,7 @@ slot_return(slot_t *s)
     s->overdue_ms = 0;
     s->signals = 0;
     s->retired = 0;
+    s->ending = 0;
     s->inner_pid = 0;
     s->handed = 0;
 
@@ -429,12 +438,14 @@ instance_end_kill(slot_t *s, faas_cause_e cause)
 }
 
 
-void
+int
 instance_end_unparented(slot_t *s)
 {
     (void) s;
 
     model.fail("an instance is not its init's");
+
+    return FAAS_DECLINED;
 }
 
 
@@ -451,12 +462,7 @@ exited(slot_t *s)
         function.starting -= function.starting > 0;
     }
 
-    if ((state == FAAS_SLOT_RETIRING
-         || (state == FAAS_SLOT_CONDEMNED && s->signals > 0))
-        && function.ending > 0)
-    {
-        function.ending--;
-    }
+    function.ending -= s->ending;
 
     atomic_store(&s->page->ended, atomic_load(&s->page->begun));
 
