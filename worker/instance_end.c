@@ -446,8 +446,6 @@ instance_end_free(slot_t *s)
         f->starting -= f->starting > 0;
     }
 
-    f->ending -= s->ending;
-
     if (s->page != NULL) {
         atomic_store(&s->page->ended, atomic_load(&s->page->begun));
     }
@@ -493,25 +491,23 @@ instance_end_unparented(slot_t *s)
 
     fd = (int) syscall(SYS_pidfd_open, pid, 0);
 
-    s->process.handler = instance_end_process;
-    s->process.data = s;
-
-    if (fd == -1 && !is_shortage(errno)) {
-        instance_end_reaped(s, -1);
-        return FAAS_DECLINED;
-    }
-
     /* the descriptor is of the instance only if the instance still had the
        pid when it was opened */
 
-    if (fd != -1 && slot_is_another(s)) {
-        close(fd);
+    if (fd == -1 ? !is_shortage(errno) : slot_is_another(s)) {
+        if (fd != -1) {
+            close(fd);
+        }
+
         instance_end_reaped(s, -1);
         return FAAS_DECLINED;
     }
 
     /* without one it cannot be told whether it is gone: the next look asks
        again, since a slot whose instance lives must not be filled */
+
+    s->process.handler = instance_end_process;
+    s->process.data = s;
 
     s->unseen = fd == -1 || loop_add(&s->process, fd, EPOLLIN) == -1;
 

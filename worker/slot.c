@@ -313,6 +313,8 @@ slot_return(slot_t *s)
         }
     }
 
+    v->function->ending -= s->ending;
+
     slot_unlink(s);
     slot_forget(s);
     loop_disarm(&s->timer);

@@ -289,6 +289,8 @@ slot_return(slot_t *s)
 
     *p = s->sibling_next;
 
+    function.ending -= s->ending;
+
     s->following = NULL;
     s->sibling_next = NULL;
     s->forked_us = 0;
@@ -461,8 +463,6 @@ exited(slot_t *s)
     if (state == FAAS_SLOT_STARTING) {
         function.starting -= function.starting > 0;
     }
-
-    function.ending -= s->ending;
 
     atomic_store(&s->page->ended, atomic_load(&s->page->begun));
 
