@@ -30,6 +30,13 @@ typedef struct {
     const char               *end;
 } span_t;
 
+/*
+ * For "%.*s": as it was written.  What it decodes to may have line feeds, and
+ * whoever reads the reason looks for what he typed.
+ */
+
+#define QUOTED(s)           (int) ((s).end - (s).p), (s).p
+
 
 static int redis_url_hosts(parse_t *p, span_t hosts);
 static int redis_url_host(parse_t *p, span_t host);
@@ -438,7 +445,7 @@ redis_url_options(parse_t *p, span_t options)
 
         if (equals == one.end) {
             return redis_url_refuse(p, "an option without a value: \"%.*s\"",
-                                    (int) (one.end - one.p), one.p);
+                                    QUOTED(one));
         }
 
         if (redis_url_option(p, redis_url_span(one.p, equals),
@@ -529,8 +536,8 @@ redis_url_option(parse_t *p, span_t name, span_t value)
     }
 
     if (redis_url_decode(value, text, size) != FAAS_OK) {
-        return redis_url_refuse(p, "option \"%s\" is too long, or not "
-                                "percent-encoded", option);
+        return redis_url_refuse(p, "option \"%.*s\" is too long, or not "
+                                "percent-encoded", QUOTED(name));
     }
 
     if (text == url->prefix) {
@@ -556,12 +563,13 @@ redis_url_option(parse_t *p, span_t name, span_t value)
         rc = redis_url_verify(buf, &url->verify);
 
     } else {
-        return redis_url_refuse(p, "there is no option \"%s\"", option);
+        return redis_url_refuse(p, "there is no option \"%.*s\"",
+                                QUOTED(name));
     }
 
     return rc == FAAS_OK ? FAAS_OK
-           : redis_url_refuse(p, "option \"%s\" cannot be \"%s\"", option,
-                              text);
+           : redis_url_refuse(p, "option \"%.*s\" cannot be \"%.*s\"",
+                              QUOTED(name), QUOTED(value));
 }
 
 

@@ -375,6 +375,21 @@ test_control_characters_are_refused(void **state)
 }
 
 
+/* found by tests/fuzz/fuzz_redis.c: decoded, it made a line of its own */
+
+static void
+test_an_option_is_quoted_as_it_was_written(void **state)
+{
+    (void) state;
+
+    refused("redis://h?db=^J%0Ar", "option \"db\" cannot be \"^J%0Ar\"");
+    refused("redis://h?d%62=x", "option \"d%62\" cannot be \"x\"");
+    refused("redis://h?a%0Ab=1", "there is no option \"a%0Ab\"");
+    refused("redis://h?wa%69t=%", "option \"wa%69t\" is too long, or not "
+            "percent-encoded");
+}
+
+
 int
 main(void)
 {
@@ -388,6 +403,7 @@ main(void)
         cmocka_unit_test(test_schemes),
         cmocka_unit_test(test_addresses_are_said),
         cmocka_unit_test(test_control_characters_are_refused),
+        cmocka_unit_test(test_an_option_is_quoted_as_it_was_written),
         cmocka_unit_test(test_any_text_is_parsed_or_refused)
     };
 
