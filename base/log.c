@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "line.h"
 #include "log.h"
 
 
@@ -114,7 +115,7 @@ void
 log_line(int level, int error, const char *format, ...)
 {
     int        n, max;
-    char      *p, line[LOG_LINE_SIZE];
+    char       line[LOG_LINE_SIZE];
     time_t     now;
     va_list    args;
     struct tm  tm;
@@ -147,11 +148,7 @@ log_line(int level, int error, const char *format, ...)
 
     /* what comes from functions must not make lines of its own */
 
-    for (p = line; p < line + n; p++) {
-        if ((unsigned char) *p < 0x20 || *p == 0x7f) {
-            *p = ' ';
-        }
-    }
+    line_clean(line, (size_t) n);
 
     line[n++] = '\n';
 

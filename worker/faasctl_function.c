@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "faasctl.h"
+#include "line.h"
 
 
 /* what of a function is shown; all copied */
@@ -246,15 +247,8 @@ function_view(faas_scoreboard_t *board, uint32_t i, function_view_t *v)
 static void
 function_text(faas_text_t *t, char *dst)
 {
-    char  *p;
-
     (void) faas_text_read(t, dst);
-
-    for (p = dst; *p != '\0'; p++) {
-        if ((unsigned char) *p < 0x20 || *p == 0x7f) {
-            *p = ' ';
-        }
-    }
+    line_clean(dst, strlen(dst));
 }
 
 

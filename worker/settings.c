@@ -7,6 +7,7 @@
 
 #include "faas_control.h"
 #include "faas_event.h"
+#include "line.h"
 #include "loop.h"
 #include "settings.h"
 
@@ -616,6 +617,10 @@ settings_why(char *why, const char *format, ...)
     va_start(args, format);
     (void) vsnprintf(why, SETTINGS_WHY_SIZE, format, args);
     va_end(args);
+
+    /* values are decoded, and may have line feeds */
+
+    line_clean(why, strlen(why));
 
     return -1;
 }

@@ -413,6 +413,18 @@ test_errors_name_what_is_wrong(void **state)
 }
 
 
+/* found by tests/fuzz/fuzz_settings.c */
+
+static void
+test_why_a_value_is_refused_is_one_line(void **state)
+{
+    (void) state;
+
+    (void) parse("function a\n share a%0a[emerg]%1b[2J%7f\n",
+                 "bad value \"a [emerg] [2J \" of ");
+}
+
+
 /* whatever the bytes, it ends in one of two ways */
 
 static void
@@ -666,6 +678,7 @@ main(void)
         cmocka_unit_test(test_what_is_not_given_is_unset),
         cmocka_unit_test(test_function_blocks_are_read),
         cmocka_unit_test(test_errors_name_what_is_wrong),
+        cmocka_unit_test(test_why_a_value_is_refused_is_one_line),
         cmocka_unit_test(test_garbage_is_refused_or_read),
         cmocka_unit_test(test_descriptor_is_read),
         cmocka_unit_test(test_bad_descriptors_are_refused),
