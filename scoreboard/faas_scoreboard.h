@@ -58,7 +58,7 @@
 
 /* given by tests only, which build what does not belong together */
 #ifndef FAAS_SCOREBOARD_LAYOUT
-#define FAAS_SCOREBOARD_LAYOUT   4
+#define FAAS_SCOREBOARD_LAYOUT   5
 #endif
 
 #define FAAS_SCOREBOARD_SIZE_MIN       (1024 * 1024)
@@ -358,6 +358,11 @@ typedef struct {
     _Atomic uint64_t          handed;
     uint64_t                  reserved[5];
     faas_slot_t               slot[FAAS_CHUNK_SLOTS];
+    _Atomic uint64_t          born[FAAS_CHUNK_SLOTS];    /* supervisor: start
+                                              time of the process that slot
+                                              i's pid names, as a worker's
+                                              started; written before pid, 0:
+                                              not known */
 } faas_chunk_t;
 
 
@@ -449,8 +454,8 @@ typedef struct {
 
 _Static_assert(sizeof(faas_worker_t) == 64, "a worker record is 64 bytes");
 _Static_assert(sizeof(faas_slot_t) == 64, "a slot is one cache line");
-_Static_assert(sizeof(faas_chunk_t) == 64 + 64 * FAAS_CHUNK_SLOTS,
-               "a chunk is its head and its slots");
+_Static_assert(sizeof(faas_chunk_t) == 64 + (64 + 8) * FAAS_CHUNK_SLOTS,
+               "a chunk is its head, its slots, and when they were born");
 _Static_assert(sizeof(faas_cell_t) == 256, "a cell is 256 bytes");
 _Static_assert(sizeof(faas_function_t) <= 1536, "a function's entry");
 _Static_assert(offsetof(faas_chunk_t, slot) == 64, "a chunk's head");

@@ -494,7 +494,7 @@ instance_end_unparented(slot_t *s)
     /* the descriptor is of the instance only if the instance still had the
        pid when it was opened */
 
-    if (fd == -1 ? !is_shortage(errno) : slot_is_another(s)) {
+    if (fd == -1 ? !is_shortage(errno) : slot_is_gone(s)) {
         if (fd != -1) {
             close(fd);
         }
@@ -598,14 +598,12 @@ instance_end_unforked(version_t *v)
 void
 instance_end_verify(void)
 {
-    pid_t    pid;
     slot_t  *s, *next;
 
     for (s = slot_live; s != NULL; s = next) {
         next = s->following;
-        pid = atomic_load(&s->sh->pid);
 
-        if (pid <= 0 || kill(pid, 0) == 0 || errno != ESRCH) {
+        if (atomic_load(&s->sh->pid) <= 0 || !slot_is_gone(s)) {
             continue;
         }
 

@@ -73,17 +73,22 @@ owner_watch(uint32_t i, int32_t pid)
 
     fd = (int) syscall(SYS_pidfd_open, pid, 0);
 
-    if (fd == -1) {
-        if (errno == ESRCH) {
-            owner_free(i);
+    if ((fd == -1 && errno == ESRCH)
+        || (atomic_load(&w->ready)
+            && !owner_is(pid, atomic_load(&w->started))))
+    {
+        if (fd != -1) {
+            close(fd);
         }
 
+        owner_free(i);
         return;
     }
 
-    if (atomic_load(&w->ready) && !owner_is(pid, atomic_load(&w->started))) {
-        close(fd);
-        owner_free(i);
+    /* a shortage, or its pid is a thread and the record is not ready: the
+       next look sees it */
+
+    if (fd == -1) {
         return;
     }
 

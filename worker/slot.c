@@ -53,6 +53,9 @@ slot_at(uint32_t index)
 
         s->index = index;
         s->sh = faas_scoreboard_slot(supervisor.board, index);
+        s->born = &faas_scoreboard_chunk(supervisor.board,
+                                         index / FAAS_CHUNK_SLOTS)
+                       ->born[index % FAAS_CHUNK_SLOTS];
         s->listen = -1;
         s->page_fd = -1;
         s->core = -1;
@@ -201,7 +204,7 @@ slot_identify(slot_t *s, pid_t pid)
     v = s->version;
     init = atomic_load(&v->sh->init_pid);
 
-    s->started = 0;
+    atomic_store(s->born, 0);
 
     switch (process_look(pid, &p)) {
 
@@ -225,26 +228,37 @@ slot_identify(slot_t *s, pid_t pid)
          other = other->sibling_next)
     {
         if (other != s && atomic_load(&other->sh->pid) == pid
-            && !slot_is_another(other))
+            && !slot_is_gone(other))
         {
             return 0;
         }
     }
 
-    s->started = p.started;
+    atomic_store(s->born, p.started);
 
     return 1;
 }
 
 
 int
-slot_is_another(const slot_t *s)
+slot_is_gone(const slot_t *s)
 {
+    uint64_t   born;
     process_t  p;
 
-    return s->started != 0
-           && process_look(atomic_load(&s->sh->pid), &p) == FAAS_OK
-           && p.started != s->started;
+    switch (process_look(atomic_load(&s->sh->pid), &p)) {
+
+    case FAAS_OK:
+        born = atomic_load(s->born);
+
+        return born != 0 && p.started != born;
+
+    case FAAS_DONE:
+        return 1;
+
+    default:
+        return 0;
+    }
 }
 
 
@@ -326,7 +340,6 @@ slot_return(slot_t *s)
     }
 
     s->forked_us = 0;
-    s->started = 0;
     s->timeout_ms = 0;
     s->draining_ms = 0;
     s->handed = 0;
@@ -489,10 +502,6 @@ slot_adopt(version_t *v)
 
             s->generation = faas_slot_generation(atomic_load(&s->sh->word));
             slot_name(s, atomic_load(&s->sh->inner_pid));
-
-            if (atomic_load(&s->sh->pid) > 0) {
-                (void) slot_identify(s, atomic_load(&s->sh->pid));
-            }
         }
     }
 }

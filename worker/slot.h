@@ -20,6 +20,7 @@ typedef struct slot_s  slot_t;
 struct slot_s {
     uint32_t                  index;         /* on the board */
     faas_slot_t              *sh;
+    _Atomic uint64_t         *born;          /* in its chunk */
     version_t                *version;       /* whose chunk it is in */
 
     /* the place */
@@ -39,9 +40,6 @@ struct slot_s {
     uint64_t                  emptied_ms;    /* when, 0: not among them */
     uint64_t                  generation;
     int32_t                   inner_pid;     /* 0: not told yet */
-    uint64_t                  started;       /* of the process that sh->pid
-                                                names, see process.h; 0: not
-                                                known */
     uint64_t                  forked_us;
     uint32_t                  timeout_ms;    /* it was told, 0: not known */
     uint64_t                  draining_ms;   /* first seen DRAINING */
@@ -92,11 +90,12 @@ slot_t *slot_of(version_t *v, uint32_t index, uint64_t generation);
 
 /* can the process be the instance of s, that says so?  It is a child of the
    version's init, and nobody that we know already; when it was started is
-   noted */
+   noted on the board, where the next supervisor finds it */
 int slot_identify(slot_t *s, pid_t pid);
 
-/* 1: sh->pid is another process by now */
-int slot_is_another(const slot_t *s);
+/* 1: there is no process sh->pid, or it is another by now; 0: it is there, or
+   it cannot be told */
+int slot_is_gone(const slot_t *s);
 
 /* has it begun the last request that it takes?  Is it at one? */
 int slot_is_spent(const slot_t *s);

@@ -10,6 +10,7 @@ In the directory above faas_state it finds `behaviour`, JSON:
                "size", "eventfds", "nothing"
     reload     to RELOAD: "accepted", "note", "refused", "end"
     pages      [[slot, kind]], kind "good", "unsealed" or "short"
+    layout     of the board
     release    that it gives itself
     library    the scoreboard, compiled
 
@@ -29,13 +30,14 @@ import socket
 import struct
 import sys
 
-MAGIC, LAYOUT, WORKERS = 0x43414146, 4, 256
+MAGIC, WORKERS = 0x43414146, 256
 (ATTACH, BOARD, EVENTFDS, REFUSED, RELOAD, ACCEPTED, WORKER, PAGE) = range(
     1, 9)
 F_ADD_SEALS, F_GET_SEALS, SHRINK = 1033, 1034, 2
 
 state = pathlib.Path(sys.argv[sys.argv.index("--state") + 1])
 behaviour = json.loads((state.parent / "behaviour").read_text())
+LAYOUT = behaviour["layout"]
 
 
 def see(**what):

@@ -55,6 +55,13 @@ def check_reports(*places):
             assert not SANITIZER.search(place), place[-8000:]
 
 
+def layout():
+    """Of the board, as the sources have it."""
+
+    text = (ROOT / "scoreboard/faas_scoreboard.h").read_text()
+    return int(re.search(r"define FAAS_SCOREBOARD_LAYOUT +(\d+)", text)[1])
+
+
 def wait_until(condition, what="", timeout=PATIENCE, interval=0.01):
     """Polls condition() until it is true, and returns what it returned.  An
     AssertionError inside counts as not yet, and so does a file that is not

@@ -25,7 +25,8 @@ from harness import wait_until
 
 INCLUDE = harness.ROOT / "worker" / "include"
 
-MAGIC, LAYOUT, WORKERS = 0x43414146, 4, 256
+MAGIC, WORKERS = 0x43414146, 256
+LAYOUT = harness.layout()
 (ATTACH, BOARD, EVENTFDS, REFUSED, RELOAD, ACCEPTED, WORKER,
  PAGE) = range(1, 9)
 
@@ -125,7 +126,8 @@ class Slot(Struct):
 
 class Chunk(Struct):
     _fields_ = [("owner", u32), ("slots", u32), ("idle", u64),
-                ("handed", u64), ("reserved", u64 * 5), ("slot", Slot * 64)]
+                ("handed", u64), ("reserved", u64 * 5), ("slot", Slot * 64),
+                ("born", u64 * 64)]
 
 
 class Cell(Struct):
@@ -227,9 +229,9 @@ class Worker:
         self.index = host.lib.faas_worker_claim(host.base, self.pid,
                                                 start_time(self.pid))
         assert self.index < WORKERS
-        record = WorkerRecord.at(host.lib.faas_scoreboard_worker(
+        self.record = WorkerRecord.at(host.lib.faas_scoreboard_worker(
             host.base, self.index))
-        record.ready = 1
+        self.record.ready = 1
 
     def cell(self, function):
         return Cell.at(self.host.lib.faas_scoreboard_cell(
