@@ -585,12 +585,12 @@ void ngx_http_faas_queue_wake(void);
 
 /*
  * Brings function and version of the context up to date, by name if the entry
- * is another's now.  NGX_OK, or NGX_DECLINED: the refusal is in ctx->status.
+ * is another's now.  NGX_OK: it is counted as admitted, once; NGX_DECLINED:
+ * the refusal is in ctx->status.
  */
 ngx_int_t ngx_http_faas_queue_resolve(ngx_http_faas_ctx_t *ctx);
 
-/* counts the request as admitted, once; takes it out of the count */
-void ngx_http_faas_queue_admit(ngx_http_faas_ctx_t *ctx);
+/* the request is not counted as admitted any more */
 void ngx_http_faas_queue_depart(ngx_http_faas_ctx_t *ctx);
 
 /* 1 when nobody waits for the function in this worker */

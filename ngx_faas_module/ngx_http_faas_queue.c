@@ -28,10 +28,8 @@ typedef struct {
     ngx_queue_t               waiting;     /* of ngx_http_faas_ctx_t */
     ngx_queue_t               link;        /* in ngx_http_faas_fifos */
     uint32_t                  function;
-    uint32_t                  generation;
     uint32_t                  version;     /* that slots were last sought of */
     uint32_t                  previous;    /* the one before */
-    ngx_uint_t                n;
 } ngx_http_faas_fifo_t;
 
 
@@ -40,8 +38,10 @@ static void ngx_http_faas_queue_serve(ngx_http_faas_fifo_t *fifo);
 static ngx_uint_t ngx_http_faas_queue_give(ngx_http_faas_fifo_t *fifo,
     uint32_t version, uint32_t slot, uint64_t word);
 static ngx_uint_t ngx_http_faas_queue_is_lost(ngx_http_faas_fifo_t *fifo);
+static void ngx_http_faas_queue_join_again(ngx_http_faas_ctx_t *ctx);
 static void ngx_http_faas_queue_pass_on(ngx_http_faas_fifo_t *fifo,
     uint32_t version);
+static void ngx_http_faas_queue_admit(ngx_http_faas_ctx_t *ctx);
 static ngx_int_t ngx_http_faas_queue_take(uint32_t version, uint32_t *slot,
     uint64_t *word);
 static void ngx_http_faas_queue_hold(ngx_http_faas_ctx_t *ctx, uint32_t slot,
@@ -218,13 +218,7 @@ ngx_http_faas_queue_give(ngx_http_faas_fifo_t *fifo, uint32_t version,
 
             /* deployed this very moment: it waits for the new version */
 
-            ngx_http_faas_queue_admit(ctx);
-
-            fifo = ngx_http_faas_queue_fifo(ctx->function);
-
-            if (fifo != NULL) {
-                ngx_http_faas_queue_enqueue(fifo, ctx);
-            }
+            ngx_http_faas_queue_join_again(ctx);
 
             return 0;
         }
@@ -249,7 +243,7 @@ static ngx_uint_t
 ngx_http_faas_queue_is_lost(ngx_http_faas_fifo_t *fifo)
 {
     uint32_t              state;
-    ngx_uint_t            n;
+    ngx_queue_t           lost;
     faas_function_t      *f;
     ngx_http_faas_ctx_t  *ctx;
 
@@ -273,31 +267,50 @@ ngx_http_faas_queue_is_lost(ngx_http_faas_fifo_t *fifo)
         return 0;
     }
 
-    /* counted, because they may join this very queue again */
+    /* all of them before the first one joins: that may be this very queue,
+       and whoever joins one serves it */
 
-    for (n = fifo->n; n != 0; n--) {
+    ngx_queue_init(&lost);
+
+    while (!ngx_queue_empty(&fifo->waiting)) {
         ctx = ngx_queue_data(ngx_queue_head(&fifo->waiting),
                              ngx_http_faas_ctx_t, queue);
 
         ngx_http_faas_queue_dequeue(ctx);
+        ngx_queue_insert_tail(&lost, &ctx->queue);
+    }
+
+    while (!ngx_queue_empty(&lost)) {
+        ctx = ngx_queue_data(ngx_queue_head(&lost), ngx_http_faas_ctx_t,
+                             queue);
+
+        ngx_queue_remove(&ctx->queue);
 
         ctx->queued = 0;
 
         if (ngx_http_faas_queue_resolve(ctx) == NGX_OK) {
-            ngx_http_faas_queue_admit(ctx);
+            ngx_http_faas_queue_join_again(ctx);
 
-            if (ngx_http_faas_queue_join(ctx) == NGX_OK) {
-                continue;
-            }
-
-            (void) ngx_http_faas_refuse(ctx, FAAS_OUTCOME_SHED,
-                                        "no memory to wait");
+        } else {
+            ngx_post_event(&ctx->resume, &ngx_posted_events);
         }
-
-        ngx_post_event(&ctx->resume, &ngx_posted_events);
     }
 
     return 1;
+}
+
+
+/* what it waited for is another's by now, or another version */
+
+static void
+ngx_http_faas_queue_join_again(ngx_http_faas_ctx_t *ctx)
+{
+    if (ngx_http_faas_queue_join(ctx) != NGX_OK) {
+        (void) ngx_http_faas_refuse(ctx, FAAS_OUTCOME_SHED,
+                                    "no memory to wait");
+
+        ngx_post_event(&ctx->resume, &ngx_posted_events);
+    }
 }
 
 
@@ -415,12 +428,13 @@ ngx_http_faas_queue_resolve(ngx_http_faas_ctx_t *ctx)
     }
 
     ngx_http_faas_bind(ctx, f);
+    ngx_http_faas_queue_admit(ctx);
 
     return NGX_OK;
 }
 
 
-void
+static void
 ngx_http_faas_queue_admit(ngx_http_faas_ctx_t *ctx)
 {
     faas_cell_t  *cell;
@@ -748,7 +762,6 @@ ngx_http_faas_queue_enqueue(ngx_http_faas_fifo_t *fifo,
 
     ctx->waiting = 1;
     ctx->queued = 1;
-    fifo->n++;
 
     cell = ngx_http_faas_cell(ctx->function);
 
@@ -774,7 +787,6 @@ ngx_http_faas_queue_dequeue(ngx_http_faas_ctx_t *ctx)
 
     ngx_queue_remove(&ctx->queue);
     ctx->waiting = 0;
-    fifo->n--;
 
     cell = ngx_http_faas_cell(ctx->function);
 

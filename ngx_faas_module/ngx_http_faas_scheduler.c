@@ -129,8 +129,6 @@ ngx_http_faas_scheduler_get(ngx_peer_connection_t *pc, void *data)
         return ngx_http_faas_scheduler_wait(pc, ctx);
     }
 
-    ngx_http_faas_queue_admit(ctx);
-
     if (ngx_http_faas_admission_is_late(ctx)) {
 
         /* the upload took all the time, or the attempts before this one */

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import threading
 
 from harness import ROOT, request, wait_until
@@ -223,3 +224,44 @@ def test_function_too_many_for_the_scoreboard_is_refused_clearly(faas):
     wait_until(lambda: host.get("/fn/f0").status == 404)
     host.put(host.compile(HELLO + "/* again */"), "late.so")
     wait_until(lambda: answers(host, "/fn/late", "hello, world"))
+
+
+def test_who_waits_is_served_by_what_took_the_entry_of_the_function(faas):
+    """nginx's worker stands still while the function goes, and comes again in
+    the same place of the scoreboard."""
+
+    host = faas(deploy=["probe"], http="faas_function probe { min 2; max 2; }")
+    other, worker = host.workers()
+
+    try:
+        os.kill(other, signal.SIGSTOP)
+
+        # POST: what runs is lost, and not tried again
+        running = [host.held("g", method="POST") for _ in range(2)]
+        wait_until(lambda: len(host.entered("g")) == 2)
+        waiting = [host.held("h") for _ in range(2)]
+        wait_until(lambda: host.function("probe")["queue"]["waiting"] == 2)
+
+        os.kill(worker, signal.SIGSTOP)
+        os.kill(other, signal.SIGCONT)
+
+        host.remove("probe")
+        for pid in host.entered("g"):
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: host.log_has('function "probe" is removed'))
+
+        host.deploy("probe", "probe.c", "-DPROBE_VERSION=\"2\"")
+        wait_until(lambda: host.function("probe")["instances"]["idle"] == 2)
+        host.open("h")
+    finally:
+        os.kill(other, signal.SIGCONT)
+        os.kill(worker, signal.SIGCONT)
+
+    assert [r.result().status for r in running] == [502, 502]
+    assert [r.result().json["version"] for r in waiting] == ["2", "2"]
+    assert sorted(host.workers()) == sorted([other, worker])
+
+    wait_until(lambda: host.function("probe")["instances"]["idle"] == 2)
+    probe = host.function("probe")
+    assert probe["queue"] == {"waiting": 0, "admitted": 0}
+    assert probe["totals"]["arrivals"] == 6

@@ -447,8 +447,6 @@ get(request_t *r)
         return;
     }
 
-    ngx_http_faas_queue_admit(ctx);
-
     if (ngx_http_faas_queue_is_empty(ctx->function)
         && ngx_http_faas_queue_acquire(ctx) == NGX_OK
         && connect_slot(r) == NGX_OK)
