@@ -560,6 +560,10 @@ ngx_http_faas_queue_lose(ngx_http_faas_ctx_t *ctx)
     ctx->holding = 0;
     ctx->attempts--;
 
+    /* the wait until now is counted, another begins */
+
+    ctx->arrived_us = ctx->handed_us;
+
     ngx_http_faas_count(ngx_http_faas_cell(ctx->function)->finished, 1);
 }
 

@@ -367,6 +367,7 @@ def nginx_environment(report=None):
                 ["cc", "-print-file-name=" + name], text=True,
                 capture_output=True).stdout.strip())
             for name in ("libasan.so", "libubsan.so"))
+        environment["LD_PRELOAD"] += " " + os.environ.get("LD_PRELOAD", "")
         place = ["log_path=%s" % report] if report else []
         environment["ASAN_OPTIONS"] = ":".join(
             ["detect_leaks=0:detect_odr_violation=0:exitcode=99"] + place)

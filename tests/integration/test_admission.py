@@ -2,11 +2,13 @@
 deadline (Faas-Timeout), Retry-After."""
 
 import os
+import signal
+import subprocess
 import time
 
 import pytest
 
-from harness import Background, wait_until
+from harness import Background, cmdline, process_table, wait_until
 
 TELL = """add_header X-Outcome $faas_outcome always;
           add_header X-Started $faas_started always;"""
@@ -30,6 +32,56 @@ def napping(host, ms):
     nap = Background(lambda: host.get("/fn/nap?ms=%d" % ms))
     wait_until(lambda: busy(host, "nap") == 1)
     return nap
+
+
+# nginx is held where it has connected to an instance, and not yet looked
+# whether that is still the one that it wanted
+
+HELD = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+int
+connect(int fd, const struct sockaddr *sa, socklen_t n)
+{
+    int              rc, err;
+    struct timespec  nap = { 0, 2000000 };
+    int            (*next)(int, const struct sockaddr *, socklen_t);
+
+    next = (int (*)(int, const struct sockaddr *, socklen_t))
+           dlsym(RTLD_NEXT, "connect");
+
+    rc = next(fd, sa, n);
+    err = errno;
+
+    if (sa->sa_family == AF_UNIX
+        && strstr(((const struct sockaddr_un *) sa)->sun_path, "/slots/")
+        && unlink(GATE ".hold") == 0)
+    {
+        (void) close(open(GATE ".held", O_CREAT|O_WRONLY, 0666));
+
+        while (access(GATE, F_OK) == -1) {
+            nanosleep(&nap, NULL);
+        }
+    }
+
+    errno = err;
+
+    return rc;
+}
+"""
+
+
+def instances(name):
+    return [pid for pid in process_table()
+            if cmdline(pid).startswith("faas: %s #" % name)]
 
 
 # -- the wait to be expected ----------------------------------------------------
@@ -291,3 +343,51 @@ def test_retry_after_is_told_by_what_calls_take(faas):
     assert 7 <= int(r.headers["Retry-After"]) <= 60     # 3 of 2.1 s at least
     assert running.result().status == 200
     assert {p.result().status for p in patient} == {200}
+
+
+# -- the wait that was -------------------------------------------------------------
+
+def test_wait_for_a_slot_that_was_lost_again_is_counted_once(faas,
+                                                             monkeypatch):
+    """Else who is given a slot whose instance dies at that moment would have
+    used up the queue's budget in half of its time."""
+
+    host = faas(deploy=["probe"], start=False,
+                location="add_header X-Queue-Time $faas_queue_time;",
+                http="faas_function probe { max 1; }")
+    gate = host.gates / "connect"
+    hold, held = (gate.with_suffix(end) for end in (".hold", ".held"))
+    (host.dir / "held.c").write_text(HELD)
+    subprocess.run(["cc", "-shared", "-fPIC", '-DGATE="%s"' % gate, "-o",
+                    host.dir / "held.so", host.dir / "held.c", "-ldl"],
+                   check=True)
+    monkeypatch.setenv("LD_PRELOAD", str(host.dir / "held.so"))
+    host.start()
+
+    # its instance ends with it, so the next request has to connect
+
+    host.held("g", more="&exit=1", method="POST")
+    wait_until(lambda: host.entered("g"))
+
+    begun = time.monotonic()
+    second = Background(lambda: host.get("/fn/probe"))
+    wait_until(lambda: waiting(host) == 1)
+    time.sleep(1)                   # more than all that follows takes
+
+    hold.touch()
+    host.open("g")
+    wait_until(held.exists)
+    pid, = instances("probe")
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: host.function("probe")["totals"]["deaths"] == 2)
+    gate.touch()
+
+    r = second.result()
+    took = time.monotonic() - begun
+    assert r.status == 200
+    assert 1 < float(r.headers["X-Queue-Time"]) < took
+
+    totals = host.function("probe")["totals"]
+    assert totals["attempts"] == totals["finished"] == 3
+    assert totals["queue_us"] < 1.5 * took * 1e6
+    assert host.function("probe")["queue"] == {"waiting": 0, "admitted": 0}
