@@ -35,6 +35,8 @@
 static void instance_end_signal(slot_t *s, int signo);
 static void instance_end_timer(void *data);
 static void instance_end_lost(slot_t *s);
+static int instance_end_is_untold(slot_t *s);
+static int instance_end_is_gone(const slot_t *s);
 static void instance_end_orphan(slot_t *s);
 static void instance_end_process(void *data, uint32_t events);
 static void instance_end_because(slot_t *s, faas_cause_e cause);
@@ -122,6 +124,10 @@ instance_end_timer(void *data)
         return;
     }
 
+    if (s->signals > 0 && instance_end_is_untold(s)) {
+        return;
+    }
+
     switch (s->signals) {
 
     case 0:
@@ -173,6 +179,50 @@ instance_end_lost(slot_t *s)
     }
 
     instance_end_free(s);
+}
+
+
+/*
+ * Its end may have been told to a supervisor that died, or could not be sent:
+ * then it would be signalled for ever.  What is still in the channel comes
+ * first.  1: it is not ours any more, since it has ended.
+ */
+
+static int
+instance_end_is_untold(slot_t *s)
+{
+    uint64_t    generation;
+    version_t  *v;
+
+    v = s->version;
+    generation = s->generation;
+
+    if (!instance_end_is_gone(s)) {
+        return 0;
+    }
+
+    if (v->init.fd != -1) {
+        lineage_read_init_events(v, 0);
+    }
+
+    if (slot_of(v, s->index, generation) == s) {
+        instance_end_reaped(s, -1);
+    }
+
+    return 1;
+}
+
+
+/* one that is not READY yet is known by the pid that its init knows only */
+
+static int
+instance_end_is_gone(const slot_t *s)
+{
+    if (atomic_load(&s->sh->pid) > 0) {
+        return slot_is_gone(s);
+    }
+
+    return s->inner_pid > 0 && !lineage_has(s->version, s->inner_pid);
 }
 
 
@@ -603,7 +653,7 @@ instance_end_verify(void)
     for (s = slot_live; s != NULL; s = next) {
         next = s->following;
 
-        if (atomic_load(&s->sh->pid) <= 0 || !slot_is_gone(s)) {
+        if (!instance_end_is_gone(s)) {
             continue;
         }
 

@@ -22,6 +22,7 @@
 
 
 static void lineage_restart(version_t *v, uint32_t delay_ms);
+static FILE *lineage_children(const version_t *v);
 
 
 /* closes what was made for a start that did not come about */
@@ -102,6 +103,7 @@ lineage_adopt(version_t *v)
     }
 
     if (atomic_load(&v->sh->template_pid) != 0) {
+        v->template_pid = atomic_load(&v->sh->template_pid);
         v->lineage = LINEAGE_LIVE;
         return;
     }
@@ -288,25 +290,61 @@ lineage_template_closed(version_t *v)
 }
 
 
-int
-lineage_kill_strays(version_t *v)
+/* those of its init, or NULL */
+
+static FILE *
+lineage_children(const version_t *v)
 {
-    int      n;
     char     path[64];
-    FILE    *children;
-    slot_t  *s;
-    int32_t  init, pid;
+    int32_t  init;
 
     init = atomic_load(&v->sh->init_pid);
 
     if (init <= 0 || v->lineage == LINEAGE_NONE) {
-        return 0;
+        return NULL;
     }
 
     (void) snprintf(path, sizeof(path), "/proc/%d/task/%d/children",
                     (int) init, (int) init);
 
-    children = fopen(path, "re");
+    return fopen(path, "re");
+}
+
+
+int
+lineage_has(const version_t *v, int32_t pid)
+{
+    int      found;
+    FILE    *children;
+    int32_t  child;
+
+    children = lineage_children(v);
+
+    if (children == NULL) {
+        return 1;
+    }
+
+    found = 0;
+
+    while (!found && fscanf(children, "%d", &child) == 1) {
+        found = child == pid;
+    }
+
+    (void) fclose(children);
+
+    return found;
+}
+
+
+int
+lineage_kill_strays(version_t *v)
+{
+    int      n;
+    FILE    *children;
+    slot_t  *s;
+    int32_t  pid;
+
+    children = lineage_children(v);
 
     if (children == NULL) {
         return 0;
@@ -331,10 +369,7 @@ lineage_kill_strays(version_t *v)
         }
 
         if (s == NULL) {
-            log_line(LOG_WARN, 0, "function \"%s\": version %s pid %d is in "
-                     "no slot, it is killed", v->function->name, v->sh->id,
-                     (int) pid);
-            (void) lineage_kill(v, pid, SIGKILL);
+            lineage_kill_stray(v, pid);
             n++;
         }
     }
@@ -346,8 +381,22 @@ lineage_kill_strays(version_t *v)
 
 
 void
+lineage_kill_stray(version_t *v, int32_t inner_pid)
+{
+    log_line(LOG_WARN, 0, "function \"%s\": version %s pid %d is in no slot, "
+             "it is killed", v->function->name, v->sh->id, (int) inner_pid);
+
+    (void) lineage_kill(v, inner_pid, SIGKILL);
+}
+
+
+/* killed: one that is stopped amid a fork would keep the init from telling of
+   any end, and what it still has to fork would come later */
+
+void
 lineage_give_up(version_t *v)
 {
+    (void) lineage_kill(v, v->template_pid, SIGKILL);
     lineage_template_gone(v, "does not answer");
 }
 

@@ -53,8 +53,13 @@ int lineage_kill(version_t *v, int32_t inner_pid, int signal);
 /* tells template and init to end: what is left of the version dies */
 void lineage_end(version_t *v);
 
-/* kills children of the init that nobody knows; returns how many there were */
+/* has the init that child?  1 also when it cannot be told */
+int lineage_has(const version_t *v, int32_t pid);
+
+/* kills children of the init that nobody knows; returns how many there were;
+   one of them */
 int lineage_kill_strays(version_t *v);
+void lineage_kill_stray(version_t *v, int32_t inner_pid);
 
 /* a template that does not answer is no template any more */
 void lineage_give_up(version_t *v);

@@ -21,6 +21,7 @@
 static int lineage_read_init(version_t *v);
 static void lineage_read_failed(version_t *v, const message_in_t *in);
 static void lineage_read_report(version_t *v, const message_in_t *in);
+static void lineage_read_ready(version_t *v, const message_in_t *in);
 static void lineage_read_loaded(version_t *v, const message_in_t *in);
 static void lineage_read_exited(version_t *v, const message_t *m);
 static void lineage_read_close(message_in_t *in);
@@ -234,7 +235,6 @@ lineage_read_reports(version_t *v)
 static void
 lineage_read_report(version_t *v, const message_in_t *in)
 {
-    slot_t           *s;
     const message_t  *m;
 
     m = &in->head;
@@ -242,17 +242,7 @@ lineage_read_report(version_t *v, const message_in_t *in)
     switch (m->type) {
 
     case MESSAGE_READY:
-        s = slot_of(v, m->slot, m->generation);
-
-        /* any process of the function can send on this channel */
-
-        if (s != NULL && faas_slot_state(atomic_load(&s->sh->word))
-                         == FAAS_SLOT_STARTING
-            && slot_identify(s, in->sender))
-        {
-            report_ready(v, m->slot, m->generation, in->sender);
-        }
-
+        lineage_read_ready(v, in);
         break;
 
     case MESSAGE_FAILED:
@@ -260,12 +250,33 @@ lineage_read_report(version_t *v, const message_in_t *in)
         break;
 
     case MESSAGE_FREE:
+        /* it may have said READY to a supervisor that died */
+
+        lineage_read_ready(v, in);
         report_freed(v, m->slot, m->generation);
         break;
 
     case MESSAGE_RETIRED:
         report_retired(v, m->slot, m->generation);
         break;
+    }
+}
+
+
+/* any process of the function can send on this channel */
+
+static void
+lineage_read_ready(version_t *v, const message_in_t *in)
+{
+    slot_t  *s;
+
+    s = slot_of(v, in->head.slot, in->head.generation);
+
+    if (s != NULL
+        && faas_slot_state(atomic_load(&s->sh->word)) == FAAS_SLOT_STARTING
+        && slot_identify(s, in->sender))
+    {
+        report_ready(v, in->head.slot, in->head.generation, in->sender);
     }
 }
 

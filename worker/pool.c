@@ -616,11 +616,21 @@ pool_adopt(slot_t *s)
         return;
     }
 
+    if (s->inner_pid == 0 && atomic_load(&s->sh->pid) > 0
+        && instance_end_unparented(s) == FAAS_DECLINED)
+    {
+        return;    /* the word of its fork went with our predecessor */
+    }
+
     switch (state) {
 
     case FAAS_SLOT_STARTING:
         f->starting++;
         instance_end_watch(s, f->limits.init_timeout_ms);
+
+        /* our predecessor may have read that it is ready: it answers FREE */
+
+        place_nudge(s);
         break;
 
     case FAAS_SLOT_RETIRING:

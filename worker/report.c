@@ -23,6 +23,11 @@ report_forked(version_t *v, uint32_t slot, uint64_t generation,
     s = slot_of(v, slot, generation);
 
     if (s == NULL) {
+
+        /* given up before it came: the slot, and with it the socket that it
+           has too, is or will be another's */
+
+        lineage_kill_stray(v, inner_pid);
         return;
     }
 

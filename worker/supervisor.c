@@ -441,6 +441,10 @@ supervisor_adopt(void)
                 instance_end_orphaned(v);
             }
 
+            if (version_is_leftover(v)) {
+                version_drop(v);
+            }
+
             version_idle(v);
         }
 

@@ -598,6 +598,14 @@ version_drop(version_t *v)
 }
 
 
+int
+version_is_leftover(const version_t *v)
+{
+    return atomic_load(&v->sh->state) == FAAS_VERSION_READY
+           && v->sh->label[0] == '\0' && v->function->current != v;
+}
+
+
 void
 version_idle(version_t *v)
 {

@@ -99,6 +99,10 @@ int version_wanted(version_t *v);
 /* superseded, removed or cancelled */
 void version_drop(version_t *v);
 
+/* 1: neither current nor labelled, though it could be loaded: a supervisor
+   died between two steps of a change from one version to another */
+int version_is_leftover(const version_t *v);
+
 /*
  * An instance died before it was ready.  When that is all that a new current
  * version's instances do, it cannot start, although it could be loaded: the

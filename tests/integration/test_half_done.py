@@ -1,0 +1,159 @@
+"""What a supervisor had half done when it was killed, and what others had
+when they were stopped: the next one finishes it, or it ends by itself.  A
+kill between two steps is played by the state that it leaves on the board."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+
+import harness
+import master
+
+from master import host
+from harness import wait_until
+
+HELLO = """
+#include <faas.h>
+#include <unistd.h>
+static int hello(faas_request_t *r) {
+    return faas_printf(r, "%%s %%d\\n", "%s", (int) getpid());
+}
+FAAS_FUNCTION(.handler = hello%s)
+"""
+
+STARTING = master.SLOT.index("starting")
+READY = master.VERSION.index("ready")
+
+
+def hello(text="one", more=""):
+    return HELLO % (text, more)
+
+
+@contextlib.contextmanager
+def between(h):
+    """The time between two supervisors: the first does nothing more, the
+    second has not begun."""
+
+    os.kill(h.supervisor, signal.SIGSTOP)
+    wait_until(lambda: harness.process_stat(h.supervisor)[0] == "T",
+               "it stops")
+    yield
+    h.kill_supervisor()
+
+
+def gone_pid():
+    """Nobody's pid, a moment ago somebody's."""
+
+    child = subprocess.Popen(["true"])
+    child.wait()
+    return child.pid
+
+
+def strays(h, name):
+    """Children of the function's init that are neither its template nor in a
+    slot."""
+
+    v = h.current(name)
+    known = {v.template_pid} | {s.inner_pid for s in h.slots(name).values()}
+    return [p for p, stat in harness.process_table().items()
+            if stat[1] == v.init_pid and stat[0] not in "ZX"
+            and p not in known]
+
+
+def test_a_start_whose_end_was_told_to_a_dead_supervisor_is_over(host):
+    h = host(put={"hello": hello()},
+             blocks={"hello": {"max": 1, "max_requests": 1,
+                               "init_timeout": 500}})
+    w = master.Worker(h)
+    slot, word = w.acquire("hello")
+    with h.connect(slot) as c:
+        assert c.request().status == 200
+    w.release(slot, word, "draining")
+    wait_until(lambda: h.slot(slot).state == "free", "its end")
+    with between(h):
+        s = h.slot(slot)
+        s.pid, s.inner_pid = 0, gone_pid()
+        s.word = (s.generation + 1) << 16 | 0xfff << 4 | STARTING
+    assert w.call("hello").status == 200
+
+
+def test_what_was_superseded_without_being_told_is_superseded(host):
+    h = host(put={"hello": hello()},
+             blocks={"hello": {"min": 1, "max": 1}})
+    w = master.Worker(h)
+    slot, word = w.acquire("hello")
+    old = h.current("hello")
+    h.deploy("hello", hello("two"))
+    with between(h):
+        assert old.state == master.VERSION.index("draining")
+        old.state = READY
+    assert w.release(slot, word)
+    assert w.call("hello").body.startswith(b"two ")
+    wait_until(lambda: len(h.versions("hello")) == 1, "one version")
+
+
+def test_what_was_loaded_and_is_not_current_is_loaded_anew(host):
+    h = host(put={"hello": hello()})
+    w = master.Worker(h)
+    with between(h):
+        f = h.function("hello")
+        f.current = 0xffffffff
+    assert w.call("hello").body.startswith(b"one ")
+    wait_until(lambda: len(h.versions("hello")) == 1, "one version")
+
+
+def test_an_instance_whose_fork_was_told_to_a_dead_supervisor_is_seen_to_end(
+        host):
+    h = host(put={"hello": hello()}, blocks={"hello": {"min": 1, "max": 1}})
+    w = master.Worker(h)
+    pid = int(w.call("hello").body.split()[1])
+    with between(h):
+        for s in h.slots("hello").values():
+            s.inner_pid = 0
+    time.sleep(1.5)     # a second after its start it looks who is there
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: pid not in h.pids("hello"), "its end is seen")
+    assert w.call("hello").status == 200
+
+
+def test_an_instance_that_told_a_dead_supervisor_that_it_is_ready_serves(
+        host):
+    h = host(put={"hello": hello()}, blocks={"hello": {"max": 1}})
+    w = master.Worker(h)
+    body = w.call("hello").body
+    with between(h):
+        s, = h.slots("hello").values()
+        s.word, s.pid = s.word & ~15 | STARTING, 0
+    assert w.call("hello").body == body
+
+
+def test_an_instance_that_nobody_waits_for_any_more_is_killed(host):
+    h = host(put={"hello": hello()},
+             blocks={"hello": {"max": 1, "init_timeout": 500}})
+    w = master.Worker(h)
+    template = h.current("hello").template_pid
+    os.kill(template, signal.SIGSTOP)
+    w.wait("hello")
+    wait_until(lambda: h.states("hello") == ["starting"], "a start")
+    w.stop_waiting("hello")
+    h.kill_supervisor()
+    wait_until(lambda: h.states("hello") == [], "it is given up")
+    assert h.current("hello").template_pid == template
+    os.kill(template, signal.SIGCONT)
+    assert w.call("hello").status == 200
+    wait_until(lambda: strays(h, "hello") == [], "no process without a slot")
+
+
+def test_a_template_that_does_not_answer_is_killed(host):
+    h = host(put={"hello": hello()},
+             blocks={"hello": {"init_timeout": 500, "max": 2}})
+    w = master.Worker(h)
+    slot, word = w.acquire("hello")
+    template = h.current("hello").template_pid
+    os.kill(template, signal.SIGSTOP)
+    w.wait("hello")
+    wait_until(lambda: not harness.is_alive(template), "its end")
+    assert wait_until(lambda: w.take("hello"), "one of another template")
+    assert "the template did not fork in init_timeout" in h.log()
