@@ -15,6 +15,7 @@
 #include "log.h"
 #include "pool.h"
 #include "template.h"
+#include "zygote_link.h"
 
 
 /* a lineage that was told to end is killed after so long */
@@ -520,6 +521,11 @@ lineage_timer(void *data)
         break;
 
     case LINEAGE_STARTING:
+        if (v->asked) {
+            zygote_link_stuck();    /* it has not even begun */
+            break;
+        }
+
         (void) snprintf(why, sizeof(why), v->template.fd == -1
                         ? "its template ended without a word"
                         : "it was not loaded in init_timeout %u ms",

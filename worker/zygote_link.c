@@ -236,6 +236,14 @@ zygote_link_events(void *data, uint32_t events)
 }
 
 
+void
+zygote_link_stuck(void)
+{
+    log_line(LOG_ALERT, 0, "zygote does not answer, it is killed");
+    zygote_link_died();
+}
+
+
 static void
 zygote_link_died(void)
 {

@@ -23,6 +23,9 @@ int zygote_link_send(message_t *m, const char *text, size_t length,
 /* handles what the zygote has said so far */
 void zygote_link_read(void);
 
+/* it does not do what it was asked for: it is killed, another one does */
+void zygote_link_stuck(void);
+
 /* closes its channel, which ends it; with kill, by SIGKILL; 1 when gone */
 int zygote_link_end(int hard);
 

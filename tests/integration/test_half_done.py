@@ -157,3 +157,15 @@ def test_a_template_that_does_not_answer_is_killed(host):
     wait_until(lambda: not harness.is_alive(template), "its end")
     assert wait_until(lambda: w.take("hello"), "one of another template")
     assert "the template did not fork in init_timeout" in h.log()
+
+
+def test_a_zygote_that_does_not_answer_is_replaced(host):
+    h = host(put={"hello": hello()},
+             blocks={"other": {"init_timeout": 500}})
+    zygote = [p for p, c in h.processes().items() if c == "faas: zygote"][0]
+    os.kill(zygote, signal.SIGSTOP)
+    h.deploy("other", hello("other"))
+    assert not harness.is_alive(zygote)
+    w = master.Worker(h)
+    assert w.call("other").body.startswith(b"other ")
+    assert w.call("hello").status == 200
