@@ -534,7 +534,7 @@ lineage_timer(void *data)
         break;
 
     case LINEAGE_LIVE:
-        if (v->live == 0 && v->function->starting == 0) {
+        if (v->live == 0) {
             log_line(LOG_INFO, 0, "function \"%s\": template of version %s "
                      "was idle, it ends", v->function->name, v->sh->id);
             lineage_end(v);

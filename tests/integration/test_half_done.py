@@ -169,3 +169,27 @@ def test_a_zygote_that_does_not_answer_is_replaced(host):
     w = master.Worker(h)
     assert w.call("other").body.startswith(b"other ")
     assert w.call("hello").status == 200
+
+
+def test_an_idle_template_ends_although_another_version_starts(host):
+    h = host(blocks={"hello": {"template_timeout": 1000}})
+    h.deploy("hello", """
+#include <faas.h>
+#include <unistd.h>
+static int after_fork(void) {
+    while (access("%s/go", F_OK)) { usleep(1000); }
+    return 0;
+}
+static int hello(faas_request_t *r) { return faas_printf(r, "here"); }
+FAAS_FUNCTION(.handler = hello, .after_fork = after_fork)
+""" % h.directory)
+    w = master.Worker(h)
+    w.wait("hello")
+    wait_until(lambda: h.states("hello") == ["starting"], "a start")
+    h.put("hello@two", hello("two"))
+    two = wait_until(lambda: [v for v in h.versions("hello")
+                              if v.label == b"two" and v.template_pid],
+                     "the other version")[0]
+    time.sleep(1.5)     # its time is over while the other one starts
+    (h.directory / "go").touch()
+    wait_until(lambda: two.template_pid == 0, "its template's end")
