@@ -50,7 +50,8 @@
  *     READY      <-   slot, generation: it polls its listening socket
  *     FAILED     <-   slot, generation, text: after_fork refused
  *     FREE       <-   slot, generation: between two requests it saw the end
- *                     of a connection, and it is not running anything
+ *                     of a connection, and it is not running anything; says
+ *                     READY too, to a supervisor that has not heard of it
  *     RETIRED    <-   slot, generation: it has served max_requests and wants
  *                     to end; it serves what still comes until KILL with
  *                     SIGTERM ends it between two requests
