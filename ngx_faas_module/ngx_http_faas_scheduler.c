@@ -83,6 +83,10 @@ ngx_http_faas_scheduler_init_peer(ngx_http_request_t *r,
     u->peer.free = ngx_http_faas_scheduler_free;
     u->peer.tries = 1;
 
+    /* of fastcgi_bind, meant for others: no unix socket has such an address */
+
+    u->peer.local = NULL;
+
     /*
      * A function may answer while it still reads.  Without this, stock stops
      * sending the request body when the response header has come.  The

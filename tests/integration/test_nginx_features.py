@@ -324,6 +324,12 @@ def test_fastcgi_param_in_the_location_adds_to_ours(faas):
     assert "OUTER" not in variables
 
 
+def test_addresses_of_other_fastcgi_servers_are_not_for_instances(faas):
+    host = faas(deploy=["probe"], http="""
+        fastcgi_bind 127.0.0.1; fastcgi_socket_keepalive on;""")
+    assert host.get("/fn/probe").status == 200
+
+
 def test_range_of_a_cached_answer(faas):
     host = cached(faas, more="fastcgi_force_ranges on;")
     assert host.get("/fn/probe?key=a&size=1000").status == 200
