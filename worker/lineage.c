@@ -14,6 +14,7 @@
 #include "lineage_read.h"
 #include "log.h"
 #include "pool.h"
+#include "process.h"
 #include "template.h"
 #include "zygote_link.h"
 
@@ -23,7 +24,6 @@
 
 
 static void lineage_restart(version_t *v, uint32_t delay_ms);
-static FILE *lineage_children(const version_t *v);
 
 
 /* closes what was made for a start that did not come about */
@@ -291,49 +291,34 @@ lineage_template_closed(version_t *v)
 }
 
 
-/* those of its init, or NULL */
-
-static FILE *
-lineage_children(const version_t *v)
-{
-    char     path[64];
-    int32_t  init;
-
-    init = atomic_load(&v->sh->init_pid);
-
-    if (init <= 0 || v->lineage == LINEAGE_NONE) {
-        return NULL;
-    }
-
-    (void) snprintf(path, sizeof(path), "/proc/%d/task/%d/children",
-                    (int) init, (int) init);
-
-    return fopen(path, "re");
-}
-
+/*
+ * By the process itself: the list of children leaves some out when others end
+ * while it is read, proc(5).
+ */
 
 int
 lineage_has(const version_t *v, int32_t pid)
 {
-    int      found;
-    FILE    *children;
-    int32_t  child;
+    int32_t    init;
+    process_t  p;
 
-    children = lineage_children(v);
+    init = atomic_load(&v->sh->init_pid);
 
-    if (children == NULL) {
+    if (init <= 0 || v->lineage == LINEAGE_NONE) {
         return 1;
     }
 
-    found = 0;
+    switch (process_look(pid, &p)) {
 
-    while (!found && fscanf(children, "%d", &child) == 1) {
-        found = child == pid;
+    case FAAS_OK:
+        return p.parent == init;
+
+    case FAAS_DONE:
+        return 0;
+
+    default:
+        return 1;
     }
-
-    (void) fclose(children);
-
-    return found;
 }
 
 
@@ -341,11 +326,21 @@ int
 lineage_kill_strays(version_t *v)
 {
     int      n;
+    char     path[64];
     FILE    *children;
     slot_t  *s;
-    int32_t  pid;
+    int32_t  init, pid;
 
-    children = lineage_children(v);
+    init = atomic_load(&v->sh->init_pid);
+
+    if (init <= 0 || v->lineage == LINEAGE_NONE) {
+        return 0;
+    }
+
+    (void) snprintf(path, sizeof(path), "/proc/%d/task/%d/children",
+                    (int) init, (int) init);
+
+    children = fopen(path, "re");
 
     if (children == NULL) {
         return 0;
