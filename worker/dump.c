@@ -24,6 +24,9 @@
 #define DUMP_NEW       ".new"
 #define DUMP_PAUSE_MS  1000
 
+/* an id begins with the time: YYYYMMDDTHHMMSS */
+#define DUMP_STAMP     15
+
 /* names in a directory that are looked at: more are none of ours */
 #define DUMP_NAMES     10000
 
@@ -56,11 +59,14 @@ static void dump_remove(int directory, const char *name);
 static void dump_keep_some(int directory);
 static int dump_names(int directory, char ***names);
 static int dump_compare(const void *a, const void *b);
+static int dump_is_ahead(const char *name);
+static void dump_stamp(char *stamp);
 static uint32_t dump_least(uint32_t n, uint32_t most);
 
 
 static struct {
     text_t    contents;              /* sha256 of each, one a line */
+    char      now[DUMP_STAMP + 1];   /* while they are sorted */
 } dump;
 
 
@@ -485,14 +491,10 @@ dump_body(int directory, const dump_t *d)
 static int
 dump_rename(int directory, const char *function, char *id)
 {
-    char       stamp[32];
-    time_t     now;
-    unsigned   i;
-    struct tm  tm;
+    char      stamp[DUMP_STAMP + 1];
+    unsigned  i;
 
-    now = time(NULL);
-    (void) gmtime_r(&now, &tm);
-    (void) strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%S", &tm);
+    dump_stamp(stamp);
 
     for (i = 1; i < 100; i++) {
         (void) snprintf(id, DUMP_ID_SIZE, "%s-%s-%u", stamp, function, i);
@@ -588,16 +590,50 @@ dump_names(int directory, char ***names)
 
     (void) closedir(dir);
 
+    dump_stamp(dump.now);
     qsort(*names, (size_t) n, sizeof(char *), dump_compare);
 
     return n;
 }
 
 
+/* what was made by a clock that was ahead is the oldest: else what is made now
+   would be the first to go */
+
 static int
 dump_compare(const void *a, const void *b)
 {
-    return strcmp(*(char *const *) a, *(char *const *) b);
+    int          ahead;
+    const char  *one, *other;
+
+    one = *(char *const *) a;
+    other = *(char *const *) b;
+
+    ahead = dump_is_ahead(other) - dump_is_ahead(one);
+
+    return ahead ? ahead : strcmp(one, other);
+}
+
+
+static int
+dump_is_ahead(const char *name)
+{
+    return strncmp(name, dump.now, DUMP_STAMP) > 0;
+}
+
+
+static void
+dump_stamp(char *stamp)
+{
+    time_t     now;
+    struct tm  tm;
+
+    now = time(NULL);
+    (void) gmtime_r(&now, &tm);
+
+    if (strftime(stamp, DUMP_STAMP + 1, "%Y%m%dT%H%M%S", &tm) == 0) {
+        stamp[0] = '\0';
+    }
 }
 
 

@@ -187,6 +187,19 @@ def test_a_crash_leaves_request_and_backtrace(host):
     assert d.stat().st_uid == os.geteuid()
 
 
+def test_a_dump_is_kept_beside_those_of_a_clock_that_was_ahead(host):
+    h = host(put={"crash": source()}, core=1, core_keep=2)
+    for n in 1, 2:
+        d = h.state / "core" / ("20991231T235959-crash-%d" % n)
+        d.mkdir(mode=0o700, parents=True)
+        (d / "info").write_text("function crash\n")
+    send(h, master.Worker(h), "how=segv")
+    name = wait_until(lambda: re.findall(r"dump (\S+-crash-1)\n", h.log()),
+                      "its line")[0]
+    assert name in [d.name for d in dumps(h)]
+    assert len(dumps(h)) == 2
+
+
 @pytest.mark.parametrize("how, number, function", [
     ("abort", signal.SIGABRT, "abort"),
     pytest.param("heap", signal.SIGABRT, "abort", marks=pytest.mark.skipif(
