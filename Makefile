@@ -36,6 +36,7 @@ SUPERVISOR := worker/main.c worker/keeper.c worker/keeper_packet.c \
               worker/death.c worker/oom.c worker/dump.c \
               worker/state_file.c \
               worker/memory.c worker/slot.c worker/place.c \
+              worker/family.c \
               worker/journal.c worker/routes.c worker/settings.c \
               worker/settings_descriptor.c worker/settings_list.c \
               worker/settings_event.c worker/migrations.c worker/platform.c \

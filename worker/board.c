@@ -1,5 +1,4 @@
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -16,12 +15,12 @@
 #include "deposit.h"
 #include "faas_control.h"
 #include "journal.h"
+#include "place.h"
 #include "supervisor.h"
 
 
 static int board_directory(const char *name, mode_t mode, int64_t group);
 static int board_create(void);
-static void board_clean(void);
 
 
 int
@@ -183,7 +182,7 @@ board_create(void)
         return -1;
     }
 
-    board_clean();
+    place_clean(supervisor.state_dir);
 
     supervisor.board = p;
     supervisor.board_fd = fd;
@@ -196,39 +195,6 @@ board_create(void)
     }
 
     return 0;
-}
-
-
-/* sockets that a host left which was killed with its keeper */
-
-static void
-board_clean(void)
-{
-    int             fd;
-    DIR            *dir;
-    char           *p;
-    struct dirent  *d;
-
-    fd = openat(supervisor.state_dir, "slots", O_RDONLY|O_DIRECTORY|O_CLOEXEC);
-    dir = fd != -1 ? fdopendir(fd) : NULL;
-
-    if (dir == NULL) {
-        if (fd != -1) {
-            close(fd);
-        }
-
-        return;
-    }
-
-    while ((d = readdir(dir)) != NULL) {
-        p = strrchr(d->d_name, '.');
-
-        if (p != NULL && strcmp(p, ".sock") == 0) {
-            (void) unlinkat(fd, d->d_name, 0);
-        }
-    }
-
-    closedir(dir);
 }
 
 

@@ -172,6 +172,13 @@ family_kill_stranger(family_t *family, pid_t pid)
 void
 family_kill_all(int children)
 {
+    while (family_kill_once(children)) { /* void */ }
+}
+
+
+int
+family_kill_once(int children)
+{
     sigset_t         set;
     struct timespec  pause;
 
@@ -179,22 +186,22 @@ family_kill_all(int children)
     (void) sigaddset(&set, SIGCHLD);
     (void) sigprocmask(SIG_BLOCK, &set, NULL);
 
-    for ( ;; ) {
-        (void) family_each_child(children, family_kill, NULL);
+    family_each_child(children, family_kill, NULL);
 
-        while (waitpid(-1, NULL, WNOHANG) > 0) { /* void */ }
+    while (waitpid(-1, NULL, WNOHANG) > 0) { /* void */ }
 
-        if (waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD) {
-            return;
-        }
-
-        /* until one of them has ended; the time is for who came meanwhile */
-
-        pause.tv_sec = 0;
-        pause.tv_nsec = 10 * 1000 * 1000;
-
-        (void) sigtimedwait(&set, NULL, &pause);
+    if (waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD) {
+        return 0;
     }
+
+    /* until one of them has ended; the time is for who came meanwhile */
+
+    pause.tv_sec = 0;
+    pause.tv_nsec = 10 * 1000 * 1000;
+
+    (void) sigtimedwait(&set, NULL, &pause);
+
+    return 1;
 }
 
 

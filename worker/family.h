@@ -69,8 +69,9 @@ int family_open_children(void);
 void family_kill_strangers(family_t *family, int children);
 
 /* kills all children, reaps them, and those that come to it by that, until
-   there are none */
+   there are none; or once, within 10 ms: 1 when some are left */
 void family_kill_all(int children);
+int family_kill_once(int children);
 
 
 #endif /* FAMILY_H_INCLUDED */

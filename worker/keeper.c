@@ -17,8 +17,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "family.h"
 #include "keeper.h"
 #include "log.h"
+#include "place.h"
 
 
 /* descriptors 0 .. 9 are left for what has a fixed number */
@@ -31,6 +33,9 @@
    which needs less, is let end by itself when it is not */
 #define KEEPER_LOOK_MS       500
 #define KEEPER_END_MS        3700
+
+/* how often who is left is killed, 10 ms each */
+#define KEEPER_KILLS         50
 
 
 /* one descriptor that is kept */
@@ -434,13 +439,29 @@ keeper_is_open(int fd)
 }
 
 
-/* what nobody answers any more */
+/* the end: what nobody answers any more, and who is left.  What lost its own
+   init and the zygote fell to us, and would live on for ever. */
 
 static void
 keeper_clean(void)
 {
+    int  children, n;
+
     (void) unlinkat(keeper.lock, "control", 0);
     (void) unlinkat(keeper.lock, "baas.sock", 0);
+    place_clean(keeper.lock);
+
+    children = family_open_children();
+
+    if (children == -1) {
+        return;
+    }
+
+    for (n = 0; n < KEEPER_KILLS && family_kill_once(children); n++) {
+        /* void */
+    }
+
+    close(children);
 }
 
 

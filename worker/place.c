@@ -1,4 +1,5 @@
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
@@ -347,6 +348,38 @@ place_adopt_pages(void)
             s->page_fd = -1;
         }
     }
+}
+
+
+void
+place_clean(int state_dir)
+{
+    int             fd;
+    DIR            *dir;
+    char           *p;
+    struct dirent  *d;
+
+    fd = openat(state_dir, PLACE_DIRECTORY,
+                O_RDONLY|O_DIRECTORY|O_NOFOLLOW|O_CLOEXEC);
+    dir = fd != -1 ? fdopendir(fd) : NULL;
+
+    if (dir == NULL) {
+        if (fd != -1) {
+            close(fd);
+        }
+
+        return;
+    }
+
+    while ((d = readdir(dir)) != NULL) {
+        p = strrchr(d->d_name, '.');
+
+        if (p != NULL && strcmp(p, ".sock") == 0) {
+            (void) unlinkat(fd, d->d_name, 0);
+        }
+    }
+
+    closedir(dir);
 }
 
 

@@ -49,5 +49,8 @@ void place_adopt(slot_t *s);
    FAAS_INDEX_NONE */
 uint32_t place_page(uint32_t n);
 
+/* removes sockets that a host left which was killed */
+void place_clean(int state_dir);
+
 
 #endif /* PLACE_H_INCLUDED */

@@ -193,3 +193,27 @@ FAAS_FUNCTION(.handler = hello, .after_fork = after_fork)
     time.sleep(1.5)     # its time is over while the other one starts
     (h.directory / "go").touch()
     wait_until(lambda: two.template_pid == 0, "its template's end")
+
+
+def test_nothing_outlives_the_host_though_an_init_is_stopped(host):
+    h = host(put={"hello": """
+#include <faas.h>
+#include <signal.h>
+#include <unistd.h>
+static int hello(faas_request_t *r) {
+    pid_t  pid = fork();
+    if (pid == 0) {
+        setsid();
+        signal(SIGTERM, SIG_IGN);
+        for ( ;; ) { pause(); }
+    }
+    return faas_printf(r, "%d", (int) pid);
+}
+FAAS_FUNCTION(.handler = hello)
+"""})
+    daemon = int(master.Worker(h).call("hello").body)
+    os.kill(h.current("hello").init_pid, signal.SIGSTOP)
+    h.let_go()
+    wait_until(lambda: not harness.is_alive(h.keeper), "the host's end")
+    assert not harness.is_alive(daemon)
+    assert h.processes() == {}

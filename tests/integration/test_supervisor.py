@@ -96,6 +96,7 @@ def test_stopped_supervisor_is_ended_with_nginx(host):
     h.let_go()
     wait_until(lambda: (harness.reap(), not alive(pids))[1], "all to end")
     assert "does not end, it is killed" in h.log()
+    assert [p.name for p in h.state.rglob("*") if p.is_socket()] == []
     h.keeper = None
     assert h.start() == "ready\n"
     assert master.Worker(h).call("hello").status == 200
