@@ -70,6 +70,8 @@ struct function_s {
                                                 when it was looked at last */
     policy_state_t            policy;
     backoff_t                 backoff;
+    backoff_t                 renewal;       /* of templates that could not be
+                                                had again */
     loop_job_t                decide;
     loop_timer_t              timer;
 

@@ -19,6 +19,7 @@
 
 static version_t *version_attach(function_t *f, uint32_t index);
 static void version_fail(version_t *v, const char *why);
+static void version_hold(version_t *v);
 static void version_promote(version_t *v);
 static void version_supersede(version_t *v, version_t *old);
 static int version_is_same(const settings_t *a, const settings_t *b,
@@ -289,11 +290,41 @@ version_fail(version_t *v, const char *why)
         version_drop(old);
     }
 
+    version_hold(v);
+
     if (f->current == NULL && v->sh->label[0] == '\0') {
         function_state(f, FAAS_FUNCTION_FAILED);
 
     } else {
         function_unserved(f);
+    }
+}
+
+
+/* one that was to replace a barren one: that serves with what it has, and asks
+   for another one ever more slowly */
+
+static void
+version_hold(version_t *v)
+{
+    uint64_t     now;
+    function_t  *f;
+
+    f = v->function;
+    now = loop_now_ms();
+
+    if (f->current == NULL || f->current->lineage != LINEAGE_BARREN
+        || strcmp(f->current->sh->sha256, v->sh->sha256) != 0)
+    {
+        return;
+    }
+
+    backoff_death(&f->renewal, now, now, 0);
+
+    if (backoff_holds(&f->renewal, now)) {
+        log_line(LOG_WARN, 0, "function \"%s\": its template cannot be had "
+                 "again, the next attempt is in %u ms", f->name,
+                 (unsigned) (f->renewal.until_ms - now));
     }
 }
 
@@ -330,6 +361,7 @@ version_promote(version_t *v)
     old = f->current;
     f->current = v;
 
+    backoff_reset(&f->renewal);
     version_supersede(v, old);
     memset(f->refused, 0, sizeof(f->refused));
     function_limits(f);
@@ -455,7 +487,10 @@ version_wanted(version_t *v)
         return 0;
 
     case LINEAGE_BARREN:
-        version_renew(v->function);
+        if (!backoff_holds(&v->function->renewal, loop_now_ms())) {
+            version_renew(v->function);
+        }
+
         return 0;
 
     default:

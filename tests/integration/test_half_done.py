@@ -195,6 +195,33 @@ FAAS_FUNCTION(.handler = hello, .after_fork = after_fork)
     wait_until(lambda: two.template_pid == 0, "its template's end")
 
 
+def test_a_template_that_cannot_be_had_again_is_held_back(host):
+    h = host(blocks={"hello": {"min": 2, "max": 2}})
+    h.deploy("hello", """
+#include <faas.h>
+#include <unistd.h>
+static int init(void) { return access("%s/bad", F_OK) ? 0 : -1; }
+static int hello(faas_request_t *r) { return faas_printf(r, "here"); }
+FAAS_FUNCTION(.handler = hello, .init = init)
+""" % h.directory)
+    w = master.Worker(h)
+    slot, word = w.acquire("hello")
+    wait_until(lambda: len(h.pids("hello")) == 2 and 0 not in h.pids("hello"),
+               "two instances")
+    (h.directory / "bad").touch()
+    os.kill(h.current("hello").template_pid, signal.SIGKILL)
+    wait_until(lambda: h.current("hello").template_pid == 0, "its end")
+    victim = [p for p in h.pids("hello") if p != h.slot(slot).pid]
+    os.kill(victim[0], signal.SIGKILL)
+    wait_until(lambda: "the next attempt is in 1600 ms" in h.log(),
+               "that it is held back")
+    assert h.log().count("is refused: init() returned -1") < 20
+    (h.directory / "bad").unlink()
+    wait_until(lambda: h.current("hello").template_pid, "another template")
+    assert w.release(slot, word)
+    wait_until(lambda: h.states("hello") == ["idle"] * 2, "two instances")
+
+
 def test_nothing_outlives_the_host_though_an_init_is_stopped(host):
     h = host(put={"hello": """
 #include <faas.h>
