@@ -226,6 +226,7 @@ once_handle(faas_request_t *r, baas_t *b, int (*handler)(faas_request_t *r))
 
     if (!once_is_final(r, rc)) {
         baas_once_abort(b);
+        sdk_event_undo(r);
         return rc;
     }
 
@@ -400,6 +401,7 @@ once_fail(faas_request_t *r, int code, const char *what)
              faas_error(code));
 
     response_clear(r);
+    sdk_event_undo(r);
 
     again = code == FAAS_EBUSY || code == FAAS_EUNAVAILABLE
             || code == FAAS_ETIMEDOUT || code == FAAS_EFULL;

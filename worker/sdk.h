@@ -50,5 +50,8 @@ int sdk_event_answer(faas_request_t *r);
  */
 int sdk_event_is_done(faas_request_t *r, int status);
 
+/* what was done for its messages is undone: none is said to be done any more */
+void sdk_event_undo(faas_request_t *r);
+
 
 #endif /* SDK_H_INCLUDED */

@@ -407,6 +407,23 @@ sdk_event_is_done(faas_request_t *r, int status)
 }
 
 
+void
+sdk_event_undo(faas_request_t *r)
+{
+    uint32_t      i;
+    sdk_event_t  *e;
+
+    e = r->event;
+
+    for (i = 0; e && i < e->event.messages; i++) {
+
+        if (e->message[i].said == SDK_EVENT_DONE) {
+            e->message[i].said = SDK_EVENT_UNSAID;
+        }
+    }
+}
+
+
 static int
 sdk_event_list(faas_request_t *r, const char *header, sdk_event_said_e said)
 {

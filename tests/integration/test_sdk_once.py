@@ -287,6 +287,23 @@ def test_message_that_comes_again_is_not_recorded(once, state, fate):
     assert effects(state)[2] == 0
 
 
+@pytest.mark.parametrize("failure", [{"fail": 1}, {"status": 500},
+                                     {"rollback": 1}])
+def test_message_of_which_nothing_is_left_is_not_said_to_be_done(
+        once, state, failure):
+    for _ in range(2):
+        response = once.ask("messages", b"one", event(ID="m1"), m0="done",
+                            **failure)
+        assert response.status >= 500
+        assert response["Faas-Done"] is None
+    assert effects(state)[2] == 0
+
+
+def test_message_of_which_nothing_is_left_keeps_its_delay(once):
+    response = once.ask("messages", b"one", event(ID="m1"), m0="700", fail=1)
+    assert (response.status, response["Faas-Retry"]) == (500, "0;700")
+
+
 def test_message_that_is_done_with_is_done_again_when_replayed(once, state):
     for _ in range(2):
         response = once.ask("messages", b"one", event(ID="m1"), m0="done",

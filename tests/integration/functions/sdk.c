@@ -351,15 +351,21 @@ op_event(faas_request_t *r)
 }
 
 
-/* says what it got; done=0 retry=1 retry=... in the query of each index */
+/* says what it got; done=0 retry=1 retry=... in the query of each index;
+   with rollback=1 no transaction is open any more when it returns */
 
 static int
 op_messages(faas_request_t *r)
 {
+    int                    code;
     char                   name[16];
     uint32_t               i;
     const char            *fate;
     const faas_message_t  *m;
+
+    static const char  rollback[] =
+        "CREATE TABLE u(x UNIQUE); INSERT INTO u VALUES(1);"
+        "INSERT OR ROLLBACK INTO u VALUES(1)";
 
     for (i = 0; (m = faas_message(r, i)) != NULL; i++) {
         (void) faas_printf(r, "%s %u %lld %zu %d ", m->id, m->attempt,
@@ -381,6 +387,11 @@ op_messages(faas_request_t *r)
                            strcmp(fate, "done") == 0
                            ? faas_message_done(r, i)
                            : faas_message_retry(r, i, atoll(fate)));
+    }
+
+    if (text(r, "rollback")) {
+        (void) sqlite3_exec(faas_db(r, NULL, &code), rollback, NULL, NULL,
+                            NULL);
     }
 
     if (text(r, "status")) {
