@@ -45,7 +45,8 @@ static void ngx_http_faas_scheduler_expire(ngx_http_faas_ctx_t *ctx);
 static void ngx_http_faas_scheduler_condemn(ngx_http_faas_ctx_t *ctx);
 static void ngx_http_faas_scheduler_free(ngx_peer_connection_t *pc, void *data,
     ngx_uint_t state);
-static void ngx_http_faas_scheduler_cut(ngx_http_request_t *r);
+static void ngx_http_faas_scheduler_cut(ngx_http_request_t *r,
+    faas_outcome_e outcome);
 
 
 ngx_int_t
@@ -808,11 +809,7 @@ ngx_http_faas_scheduler_free(ngx_peer_connection_t *pc, void *data,
         return;
     }
 
-    if ((outcome == FAAS_OUTCOME_CRASH || outcome == FAAS_OUTCOME_OOM)
-        && u->header_sent)
-    {
-        ngx_http_faas_scheduler_cut(ctx->request);
-    }
+    ngx_http_faas_scheduler_cut(ctx->request, outcome);
 
     ngx_http_faas_decide(ctx, outcome,
                          ngx_http_faas_attempt_cause(ctx, outcome, c,
@@ -823,16 +820,41 @@ ngx_http_faas_scheduler_free(ngx_peer_connection_t *pc, void *data,
 
 
 /*
- * The instance was lost in the middle of its answer.  Without buffering,
- * stock takes the end of the connection for the end of the answer, whole or
- * not; the client must be able to tell, so its connection is ended without
- * the last chunk.
+ * The answer has ended in its middle.  Without buffering, stock takes the end
+ * of a lost instance's connection for the end of the answer, whole or not; the
+ * client must be able to tell, so its connection is ended without the last
+ * chunk.  Who asked for an answer in memory looks at its status alone.
  */
 
 static void
-ngx_http_faas_scheduler_cut(ngx_http_request_t *r)
+ngx_http_faas_scheduler_cut(ngx_http_request_t *r, faas_outcome_e outcome)
 {
-    if (r->upstream->buffering) {
+    ngx_uint_t  status;
+
+    switch (outcome) {
+
+    case FAAS_OUTCOME_TIMEOUT:
+        status = NGX_HTTP_GATEWAY_TIME_OUT;
+        break;
+
+    case FAAS_OUTCOME_CRASH:
+    case FAAS_OUTCOME_OOM:
+        status = NGX_HTTP_BAD_GATEWAY;
+        break;
+
+    default:
+        return;
+    }
+
+    if (r->subrequest_in_memory) {
+        r->headers_out.status = status;
+        return;
+    }
+
+    if (outcome == FAAS_OUTCOME_TIMEOUT
+        || !r->upstream->header_sent
+        || r->upstream->buffering)
+    {
         return;
     }
 

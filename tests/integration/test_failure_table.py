@@ -486,6 +486,22 @@ def test_row_failure_after_headers(table, how, buffering, length):
     assert host.function("late")["totals"]["retries"] == 0
 
 
+@pytest.mark.parametrize("how", sorted(HOWS))
+def test_row_failure_after_headers_in_memory_is_no_answer(faas, how):
+    """There is no connection to cut: what includes it is told a status."""
+
+    host = faas(deploy={"late": "late.c"}, http="""
+        subrequest_output_buffer_size 512k;
+        faas_function late { max 1; timeout 700ms; }""", server="""
+        location = /page { ssi on; ssi_types *; return 200 '[<!--#include
+            virtual="/fn/late?$args" set="late" --><!--#echo var="late" -->]';
+        }""")
+    assert host.get("/page?" + how).text == "[]"
+    outcomes = host.function("late")["totals"]["outcomes"]
+    assert outcomes[HOWS[how][0]] == 1
+    assert host.get("/fn/late").status == 200
+
+
 @pytest.mark.parametrize("buffering", ["on", "off"])
 @pytest.mark.parametrize("how", sorted(HOWS))
 def test_row_failure_after_headers_resets_the_stream(table, how, buffering):
