@@ -417,7 +417,7 @@ def test_worker_connects_again_when_the_supervisor_is_back(fake):
 
 def test_worker_without_a_supervisor_quits_in_peace(fake):
     host = fake()
-    host.allowed.append("could not connect")
+    host.allowed += ["could not connect", "the host is gone"]
     os.kill(seen(host, "start")[0]["pid"], signal.SIGKILL)
     wait_until(lambda: host.log_has("supervisor has closed the connection"))
     os.kill(host.pid(), signal.SIGQUIT)
