@@ -435,6 +435,14 @@ control_attach(control_t *c, faas_control_message_t *m)
         return control_refuse(c, "a malformed ATTACH");
     }
 
+    if (supervisor.draining) {
+
+        /* since it connected: this host would not be there for long */
+
+        drain_begin("another host is waiting", 1);
+        return control_refuse(c, "draining");
+    }
+
     memcpy(&attach, m->payload, sizeof(attach));
     attach.release[sizeof(attach.release) - 1] = '\0';
 

@@ -145,6 +145,23 @@ FAAS_FUNCTION(.handler = slow)
     assert h.state_of("slow") in ("loading", "ready"), time.monotonic() - began
 
 
+def test_nobody_attaches_to_a_host_that_ends_since_it_was_connected_to(host):
+    h = host(put={"hello": hello()})
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    s.settimeout(harness.PATIENCE)
+    s.connect(str(h.state / "control"))
+    os.kill(h.supervisor, signal.SIGSTOP)
+    h.lifelines.pop().close()
+    config = master.config_memfd(h.config())
+    socket.send_fds(s, [master.packet(master.ATTACH, struct.pack(
+        "=32siI", b"0.1.0", os.getpid(), 0))], [config])
+    os.close(config)
+    os.kill(h.supervisor, signal.SIGCONT)
+    kind, payload, _ = master.receive(s)
+    s.close()
+    assert (kind, payload) == (master.REFUSED, b"draining")
+
+
 def test_keeper_killed_ends_all(host):
     h = host(put={"hello": hello()})
     w = master.Worker(h)
