@@ -13,13 +13,13 @@
 #include "family.h"
 
 
-typedef void (*family_visit_pt)(family_t *family, pid_t pid);
+typedef int (*family_visit_pt)(family_t *family, pid_t pid);
 
 
-static void family_each_child(int children, family_visit_pt visit,
+static int family_each_child(int children, family_visit_pt visit,
     family_t *family);
-static void family_kill_stranger(family_t *family, pid_t pid);
-static void family_kill(family_t *family, pid_t pid);
+static int family_kill_stranger(family_t *family, pid_t pid);
+static int family_kill(family_t *family, pid_t pid);
 
 
 family_t *
@@ -137,10 +137,10 @@ family_open_children(void)
 }
 
 
-void
+int
 family_kill_strangers(family_t *family, int children)
 {
-    family_each_child(children, family_kill_stranger, family);
+    return family_each_child(children, family_kill_stranger, family);
 }
 
 
@@ -150,22 +150,26 @@ family_kill_strangers(family_t *family, int children)
  * by now.
  */
 
-static void
+static int
 family_kill_stranger(family_t *family, pid_t pid)
 {
     pid_t  session;
 
-    if (family_has_birth(family) || family_has(family, pid)) {
-        return;
+    if (family_has_birth(family)) {
+        return FAAS_AGAIN;
+    }
+
+    if (family_has(family, pid)) {
+        return FAAS_OK;
     }
 
     session = getsid(pid);
 
-    if (session == -1 || family_has(family, session)) {
-        return;
+    if (session != -1 && !family_has(family, session)) {
+        (void) kill(pid, SIGKILL);
     }
 
-    (void) kill(pid, SIGKILL);
+    return FAAS_OK;
 }
 
 
@@ -186,7 +190,7 @@ family_kill_once(int children)
     (void) sigaddset(&set, SIGCHLD);
     (void) sigprocmask(SIG_BLOCK, &set, NULL);
 
-    family_each_child(children, family_kill, NULL);
+    (void) family_each_child(children, family_kill, NULL);
 
     while (waitpid(-1, NULL, WNOHANG) > 0) { /* void */ }
 
@@ -205,7 +209,7 @@ family_kill_once(int children)
 }
 
 
-static void
+static int
 family_kill(family_t *family, pid_t pid)
 {
     (void) family;
@@ -214,21 +218,27 @@ family_kill(family_t *family, pid_t pid)
 
     (void) kill(-pid, SIGKILL);
     (void) kill(pid, SIGKILL);
+
+    return FAAS_OK;
 }
 
 
-static void
+/* FAAS_OK, or what the last visit that was none said */
+
+static int
 family_each_child(int children, family_visit_pt visit, family_t *family)
 {
+    int      rc, said;
     char     buf[4096], *p, *end;
     long     pid;
     size_t   kept;
     ssize_t  n;
 
     kept = 0;
+    rc = FAAS_OK;
 
     if (lseek(children, 0, SEEK_SET) == -1) {
-        return;
+        return rc;
     }
 
     /* numbers, each followed by a space; one may be cut by the buffer's end */
@@ -237,7 +247,7 @@ family_each_child(int children, family_visit_pt visit, family_t *family)
         n = read(children, buf + kept, sizeof(buf) - 1 - kept);
 
         if (n <= 0) {
-            return;
+            return rc;
         }
 
         buf[kept + (size_t) n] = '\0';
@@ -250,7 +260,11 @@ family_each_child(int children, family_visit_pt visit, family_t *family)
             }
 
             if (pid > 1) {
-                visit(family, (pid_t) pid);
+                said = visit(family, (pid_t) pid);
+
+                if (said != FAAS_OK) {
+                    rc = said;
+                }
             }
         }
 

@@ -65,8 +65,9 @@ int family_has_birth(family_t *family);
 int family_open_children(void);
 
 /* kills the strangers among the caller's children; each will be heard of by
-   SIGCHLD, and may leave children: look again then */
-void family_kill_strangers(family_t *family, int children);
+   SIGCHLD, and may leave children: look again then.  FAAS_AGAIN: there was a
+   birth, some may be left, of whom nothing will be heard */
+int family_kill_strangers(family_t *family, int children);
 
 /* kills all children, reaps them, and those that come to it by that, until
    there are none; or once, within 10 ms: 1 when some are left */

@@ -48,6 +48,7 @@ typedef struct {
     int                       signals;     /* signalfd */
     unsigned                  full:1;      /* a zombie waits for the channel */
     unsigned                  birth:1;     /* a zombie waits for a birth */
+    unsigned                  strangers:1; /* there may be some */
     unsigned                  end:1;
 } init_t;
 
@@ -366,7 +367,7 @@ init_loop(init_t *init)
 
         /* from fork to FORKED takes a template some microseconds */
 
-        n = poll(pfd, 2, init->birth ? 1 : -1);
+        n = poll(pfd, 2, init->birth || init->strangers ? 1 : -1);
 
         if (n == -1 && errno != EINTR) {
             return;
@@ -462,12 +463,11 @@ init_kill(const message_t *order)
 static void
 init_reap(init_t *init)
 {
-    int            status, reaped, member;
+    int            status, member;
     pid_t          pid;
     siginfo_t      info;
     struct rusage  usage;
 
-    reaped = 0;
     init->full = 0;
     init->birth = 0;
 
@@ -497,7 +497,7 @@ init_reap(init_t *init)
             break;
         }
 
-        reaped = 1;
+        init->strangers = 1;
 
         if (!member) {
             continue;
@@ -512,8 +512,9 @@ init_reap(init_t *init)
         init_report(pid, status, &usage);
     }
 
-    if (reaped) {
-        family_kill_strangers(init->family, FD_CHILDREN);
+    if (init->strangers) {
+        init->strangers = family_kill_strangers(init->family, FD_CHILDREN)
+                          != FAAS_OK;
     }
 }
 

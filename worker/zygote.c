@@ -243,5 +243,7 @@ zygote_reap(zygote_t *zygote)
         family_leave(zygote->family, pid);
     }
 
-    family_kill_strangers(zygote->family, zygote->children);
+    /* nobody but the zygote itself makes members of it: there are no births */
+
+    (void) family_kill_strangers(zygote->family, zygote->children);
 }
