@@ -25,6 +25,7 @@ typedef struct {
 } ngx_http_faas_admission_mean_t;
 
 
+static ngx_uint_t ngx_http_faas_admission_is_torn(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_faas_admission_is_queued(ngx_http_faas_ctx_t *ctx);
 static ngx_int_t ngx_http_faas_admission_check(ngx_http_faas_ctx_t *ctx,
     uint32_t self);
@@ -89,6 +90,11 @@ ngx_http_faas_admission_early(ngx_http_request_t *r,
 {
     ngx_http_faas_loc_conf_t  *flcf;
 
+    if (ngx_http_faas_admission_is_torn(r)) {
+        return ngx_http_faas_refuse(ctx, FAAS_OUTCOME_SHED,
+                                    "streamed body cannot be sent again");
+    }
+
 #if (NGX_HTTP_CACHE)
 
     /* what the cache has needs no instance: it is asked first */
@@ -140,6 +146,22 @@ ngx_http_faas_admission_wait(ngx_http_faas_ctx_t *ctx)
     }
 
     return ngx_http_faas_admission_check(ctx, 1);
+}
+
+
+/*
+ * An error_page has brought the request here after another location began to
+ * stream its body.  Stock gives to us what is in memory of that, with the
+ * length of the whole: no function is to take it for an upload.  One that only
+ * makes the error's page is asked with GET.
+ */
+
+static ngx_uint_t
+ngx_http_faas_admission_is_torn(ngx_http_request_t *r)
+{
+    return r->request_body != NULL
+           && r->request_body_no_buffering
+           && !(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD));
 }
 
 

@@ -593,6 +593,48 @@ def test_streamed_body_is_not_sent_again(table):
     assert host.function("probe")["totals"]["attempts"] == 1
 
 
+@pytest.mark.parametrize("how", ["waits", "runs"])
+def test_piece_of_a_streamed_body_is_no_body_for_another_function(faas, how):
+    """An error_page brings the request there when the first one has begun to
+    stream it, be it only into its queue."""
+
+    host = faas(deploy=["probe", "other"], http="""
+        faas_function probe { max 1; queue 10 timeout=200ms; }""", server="""
+        error_page 502 503 = @other;
+        location = /streamed { fastcgi_request_buffering off;
+                               faas_pass probe; }
+        location = /whole { faas_pass probe; }
+        location @other { faas_pass other; }""")
+    query = "exit=1" if how == "runs" else ""
+    held = host.hold("g") if how == "waits" else []
+
+    def post(path):
+        with host.wire() as wire:
+            wire.send("POST %s?%s HTTP/1.1\r\nHost: x\r\nContent-Length: "
+                      "100000\r\n\r\n" % (path, query))
+            wire.send(b"x" * 50000)
+            if path == "/streamed":
+                wait_until(lambda: host.log_has("faas: function \"other\""))
+            wire.send(b"x" * 50000)
+            return wire.response()
+
+    r = post("/streamed")
+    assert r.status == 503
+    assert "streamed body cannot be sent again" in r.headers["Proxy-Status"]
+    totals = host.function("other")["totals"]
+    assert (totals["arrivals"], totals["outcomes"]["shed"]) == (0, 1)
+
+    # one that nginx has goes on to it
+
+    r = post("/whole")
+    assert r.status == (200 if how == "waits" else 502)
+    totals = host.function("other")["totals"]
+    assert (totals["attempts"], totals["bytes_in"]) == (1, 100000)
+
+    host.open("g")
+    assert [r.result().status for r in held] == [200] * len(held)
+
+
 def test_started_is_told_also_when_the_second_attempt_was_refused(table):
     """It ran, its instance was lost, and there is no other any more."""
 
