@@ -53,9 +53,10 @@ ZYGOTE     := worker/zygote.c worker/init.c worker/family.c worker/fds.c \
               worker/load.c worker/replay.c \
               worker/core.c worker/core_trace.c worker/core_symbols.c \
               worker/instance.c worker/request.c worker/pairs.c \
-              worker/body.c worker/response.c worker/output.c \
-              worker/arena.c worker/message.c worker/sdk.c \
-              worker/sdk_kv.c worker/sdk_call.c worker/sdk_event.c \
+              worker/body.c worker/fcgi_io.c worker/response.c \
+              worker/output.c worker/arena.c worker/message.c \
+              worker/sdk.c worker/sdk_kv.c worker/sdk_call.c \
+              worker/sdk_event.c \
               worker/once.c worker/migrate.c scoreboard/faas_control.c \
               scoreboard/faas_event.c scoreboard/faas_cron.c
 

@@ -10,12 +10,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <time.h>
 
 #include "core.h"
 #include "faas_scoreboard.h"
+#include "fcgi_io.h"
 #include "request.h"
 
 
@@ -26,8 +24,8 @@
  * bytes of it, and in all.  After that the connection is given up, and the
  * instance is free for others.
  */
-#define BODY_PAUSE_MS  200
-#define BODY_LINGER_S  1
+#define BODY_PAUSE_MS   200
+#define BODY_LINGER_MS  1000
 
 
 static ssize_t body_read_held(faas_request_t *r, void *buf, size_t n);
@@ -272,49 +270,22 @@ body_end(faas_request_t *r)
 int
 body_drain(faas_request_t *r)
 {
-    FCGX_Stream      *in;
-    struct timeval    wait;
-    struct timespec   now, end;
+    FCGX_Stream  *in;
 
     in = r->fcgx.in;
 
-    wait.tv_sec = 0;
-    wait.tv_usec = BODY_PAUSE_MS * 1000;
-
-    if (setsockopt(r->fcgx.ipcFd, SOL_SOCKET, SO_RCVTIMEO, &wait,
-                   sizeof(struct timeval)) == -1)
-    {
-        return FAAS_DONE;
-    }
-
-    (void) clock_gettime(CLOCK_MONOTONIC, &end);
-    end.tv_sec += BODY_LINGER_S;
-
     /* a read that waits too long is an error of the stream, and its end */
+
+    fcgi_io_bound(BODY_PAUSE_MS, BODY_LINGER_MS);
 
     while (!FCGX_HasSeenEOF(in)) {
         in->rdNext = in->stop;
         (void) FCGX_GetChar(in);
-
-        (void) clock_gettime(CLOCK_MONOTONIC, &now);
-
-        if (now.tv_sec > end.tv_sec
-            || (now.tv_sec == end.tv_sec && now.tv_nsec > end.tv_nsec))
-        {
-            return FAAS_DONE;
-        }
     }
 
-    wait.tv_usec = 0;
+    fcgi_io_bound(0, 0);
 
-    if (FCGX_GetError(in) != 0
-        || setsockopt(r->fcgx.ipcFd, SOL_SOCKET, SO_RCVTIMEO, &wait,
-                      sizeof(struct timeval)) == -1)
-    {
-        return FAAS_DONE;
-    }
-
-    return FAAS_OK;
+    return FCGX_GetError(in) == 0 ? FAAS_OK : FAAS_DONE;
 }
 
 

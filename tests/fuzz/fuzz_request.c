@@ -1,4 +1,4 @@
-/* objects: worker/request.c worker/pairs.c worker/body.c worker/response.c */
+/* objects: worker/request.c worker/pairs.c worker/body.c worker/fcgi_io.c worker/response.c */
 /* objects: worker/output.c worker/arena.c worker/environment.c */
 /* objects: worker/sdk_event.c worker/core.c worker/core_trace.c */
 /* objects: worker/core_symbols.c */

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -959,6 +960,122 @@ def test_handler_that_leaks_every_descriptor_ends_the_instance(zygote):
             assert os.WEXITSTATUS(version.exited(slot.pid).status) == 1
     assert slot.page.begun == 2
     assert b"accept4() failed (24: Too many open files)" in slot.read_log()
+
+
+CLOSES = """
+    #include <faas.h>
+    #include <stdio.h>
+    #include <unistd.h>
+    static int close_all(void) { close(0); close(1); close(2); return 0; }
+    static int handler(faas_request_t *r) {
+        if (faas_query(r, "close", NULL)) { (void) close_all(); }
+        printf("printed\\n");
+        faas_log(r, "logged");
+        return faas_printf(r, "hello");
+    }
+    FAAS_FUNCTION(.handler = handler%s)"""
+
+
+def test_output_never_goes_to_a_sender(zygote):
+    """Where 0, 1 and 2 were closed, connections would be in their places."""
+
+    version = zygote.version(CLOSES % "")
+    version.loaded()
+    slot = version.fork()
+    assert ask(slot, "close=1").body == b"hello"
+    connections = [slot.connect() for _ in range(6)]
+    for connection in connections * 2:
+        assert connection.request().body == b"hello"
+    for connection in connections:
+        connection.close()
+
+
+def test_init_that_closes_everything_leaves_the_log(zygote):
+    version = zygote.version(CLOSES % ", .init = close_all")
+    version.loaded()
+    slot = version.fork()
+    assert ask(slot).body == b"hello"
+    wait_until(lambda: b"\nprinted\n" in slot.read_log(), "its output")
+
+
+TICKS = """
+    #include <faas.h>
+    #include <signal.h>
+    #include <string.h>
+    #include <sys/time.h>
+    static volatile sig_atomic_t ticks;
+    static void tick(int s) { (void) s; ticks = 1; }
+    static int after_fork(void) {
+        struct itimerval timer = { { 0, 1000 }, { 0, 1000 } };
+        struct sigaction sa;
+        memset(&sa, 0, sizeof(sa));
+        sa.sa_handler = tick;
+        return sigaction(SIGALRM, &sa, NULL)
+               || setitimer(ITIMER_REAL, &timer, NULL);
+    }
+    static int handler(faas_request_t *r) {
+        char buf[4096]; ssize_t n; size_t all = 0;
+        if (faas_query(r, "unread", NULL)) { return 0; }
+        while ((n = faas_read(r, buf, sizeof(buf))) > 0) { all += n; }
+        return faas_printf(r, "%zu %zd %d", all, n, ticks);
+    }
+    FAAS_FUNCTION(.handler = handler, .after_fork = after_fork)"""
+
+
+def test_signals_of_the_function_cut_no_request_short(zygote):
+    """Its handler is one without SA_RESTART, so that each wait for the sender
+    is interrupted many times."""
+
+    version = zygote.version(TICKS)
+    version.loaded()
+    slot = version.fork()
+    with slot.connect() as connection:
+        request = (connection.head(length=5000, method="POST")
+                   + fcgi_client.stream(fcgi_client.STDIN, b"x" * 5000))
+        for at in range(0, len(request), 250):
+            connection.send(request[at:at + 250])
+            time.sleep(0.01)
+        assert connection.read().body == b"5000 0 1"
+        assert connection.request().body == b"0 0 1"
+
+
+def test_signals_of_the_function_give_no_sender_more_time(zygote):
+    version = zygote.version(TICKS)
+    version.loaded()
+    slot = version.fork()
+    with slot.connect() as connection:
+        connection.send(connection.head(length=1000, method="POST",
+                                        query="unread=1")
+                        + fcgi_client.record(fcgi_client.STDIN, b"x" * 9))
+        assert connection.read().status == 200
+        assert connection.at_end() == b""
+    assert ask(slot).body == b"0 0 1"
+
+
+def test_sigpipe_that_the_function_sets_back_kills_no_instance(zygote):
+    version = zygote.version("""
+        #include <faas.h>
+        #include <signal.h>
+        static sigset_t set;
+        static int after_fork(void) {
+            sigemptyset(&set);
+            sigaddset(&set, SIGUSR1);
+            return sigprocmask(SIG_BLOCK, &set, NULL);
+        }
+        static int handler(faas_request_t *r) {
+            int signo;
+            signal(SIGPIPE, SIG_DFL);
+            if (faas_query(r, "wait", NULL)) { sigwait(&set, &signo); }
+            return faas_printf(r, "hello");
+        }
+        FAAS_FUNCTION(.handler = handler, .after_fork = after_fork)""")
+    version.loaded()
+    slot = version.fork()
+    with slot.connect() as connection:
+        connection.send(connection.head(query="wait=1") + NO_BODY)
+        wait_until(lambda: slot.page.begun == 1, "the request's begin")
+    os.kill(slot.pid, signal.SIGUSR1)
+    assert ask(slot).body == b"hello"
 
 
 @as_root

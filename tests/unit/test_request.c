@@ -1,5 +1,5 @@
 
-/* objects: worker/request.c worker/pairs.c worker/body.c worker/core.c worker/core_trace.c worker/core_symbols.c worker/response.c worker/output.c worker/arena.c worker/environment.c worker/sdk_event.c */
+/* objects: worker/request.c worker/pairs.c worker/body.c worker/fcgi_io.c worker/core.c worker/core_trace.c worker/core_symbols.c worker/response.c worker/output.c worker/arena.c worker/environment.c worker/sdk_event.c */
 /* libs: -lfcgi */
 
 /*
