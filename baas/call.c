@@ -31,6 +31,7 @@
 #include "call.h"
 #include "call_http.h"
 #include "faas_event.h"
+#include "fd.h"
 
 
 /* received at once; the head of an answer has to fit */
@@ -284,7 +285,8 @@ call_connect(call_t *c, call_turn_t *turn)
     call_close(c);
     turn->kept = 0;
 
-    c->fd = socket(AF_UNIX, SOCK_STREAM|SOCK_CLOEXEC|SOCK_NONBLOCK, 0);
+    c->fd = fd_high(socket(AF_UNIX, SOCK_STREAM|SOCK_CLOEXEC|SOCK_NONBLOCK,
+                           0));
     if (c->fd == -1) {
         return FAAS_EUNAVAILABLE;
     }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "client.h"
+#include "fd.h"
 
 
 /* a buffer for answers that is kept */
@@ -203,7 +204,8 @@ client_connect(client_t *c)
         return FAAS_OK;
     }
 
-    c->fd = socket(AF_UNIX, SOCK_STREAM|SOCK_CLOEXEC|SOCK_NONBLOCK, 0);
+    c->fd = fd_high(socket(AF_UNIX, SOCK_STREAM|SOCK_CLOEXEC|SOCK_NONBLOCK,
+                           0));
 
     if (c->fd == -1) {
         return errno == ENOMEM || errno == ENOBUFS ? FAAS_EFULL

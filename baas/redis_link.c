@@ -12,6 +12,7 @@
 
 #include <faas.h>
 
+#include "fd.h"
 #include "redis_link.h"
 
 
@@ -187,7 +188,8 @@ redis_link_unix(redis_link_t *l, const char *path, int64_t deadline_ms)
     sun.sun_family = AF_UNIX;
     memcpy(sun.sun_path, path, n);
 
-    l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    l->fd = fd_high(socket(AF_UNIX,
+                           SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
 
     if (l->fd == -1) {
         return FAAS_EUNAVAILABLE;
@@ -222,8 +224,8 @@ redis_link_tcp(redis_link_t *l, const redis_address_t *a,
     }
 
     for (ai = list; ai != NULL && rc != FAAS_OK; ai = ai->ai_next, n--) {
-        l->fd = socket(ai->ai_family,
-                       SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        l->fd = fd_high(socket(ai->ai_family, SOCK_STREAM | SOCK_NONBLOCK
+                                              | SOCK_CLOEXEC, 0));
 
         if (l->fd == -1) {
             redis_link_complain(c, "not connected", strerror(errno));

@@ -15,6 +15,7 @@
 #include <unistd.h>
 #include <sys/socket.h>
 
+#include "fd.h"
 #include "redis_inner.h"
 
 
@@ -61,6 +62,13 @@ redis_tunnel_create(redis_link_t *link, int *fd)
         goto failed;
     }
 
+    pair[0] = fd_high(pair[0]);
+    pair[1] = fd_high(pair[1]);
+
+    if (pair[0] == -1 || pair[1] == -1) {
+        goto failed;
+    }
+
     t->fd = pair[0];
     t->link = *link;
 
@@ -78,6 +86,9 @@ failed:
 
     if (pair[0] != -1) {
         (void) close(pair[0]);
+    }
+
+    if (pair[1] != -1) {
         (void) close(pair[1]);
     }
 

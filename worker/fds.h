@@ -21,5 +21,8 @@
  */
 int fds_keep(int *fd, int n);
 
+/* opens /dev/null for those below FDS_FIRST that are closed */
+void fds_fill(void);
+
 
 #endif /* FDS_H_INCLUDED */

@@ -43,6 +43,7 @@
 #include "core.h"
 #include "faas_page.h"
 #include "faas_scoreboard.h"
+#include "fd.h"
 #include "instance.h"
 #include "once.h"
 #include "output.h"
@@ -443,7 +444,7 @@ instance_accept(instance_loop_t *loop)
     int             fd;
     struct pollfd  *poll;
 
-    fd = accept4(loop->conf->listen, NULL, NULL, SOCK_CLOEXEC);
+    fd = fd_high(accept4(loop->conf->listen, NULL, NULL, SOCK_CLOEXEC));
 
     if (fd == -1) {
 

@@ -91,6 +91,11 @@ template_run(template_t *template)
 
     template_unlimit_time();
 
+    /* what comes with an order shall not be in the place of an instance's
+       log */
+
+    fds_fill();
+
     (void) hugepages_collapse();
 
     /* what is in a buffer now, each instance would write again */

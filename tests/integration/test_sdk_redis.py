@@ -88,6 +88,12 @@ def test_what_a_request_leaves_on_its_context_is_gone_in_the_next(function):
     assert function.say("redis", command="GET five") == "1 0 1"
 
 
+def test_what_is_printed_goes_to_no_service(function):
+    """Whatever descriptors the function has closed."""
+
+    assert function.say("closed") == "0 0 0: 0"
+
+
 def test_context_of_queues_engine_when_only_that_is_redis(zygote, state,
                                                          redis):
     function = Function(zygote, state, queue=redis.url)

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <faas.h>
+#include <fcntl.h>
 #include <hiredis/hiredis.h>
 #include <signal.h>
 #include <sqlite3.h>
@@ -481,6 +482,30 @@ op_fork(faas_request_t *r)
 }
 
 
+/* how many of those that it has closed are of somebody else's then */
+
+static int
+op_closed(faas_request_t *r)
+{
+    int            fd, open, rc[3];
+    faas_answer_t  answer;
+
+    for (fd = 0; fd < 3; fd++) {
+        (void) close(fd);
+    }
+
+    rc[0] = faas_kv_set(r, NULL, faas_text("k"), faas_text("v"), 0, NULL);
+    rc[1] = faas_queue_send(r, "q", "x", 1, NULL, NULL);
+    rc[2] = faas_call(r, "other", NULL, &answer);
+
+    for (open = 0, fd = 0; fd < 3; fd++) {
+        open += fcntl(fd, F_GETFD) != -1;
+    }
+
+    return faas_printf(r, "%d %d %d: %d\n", rc[0], rc[1], rc[2], open);
+}
+
+
 /* one unit of work of exactly_once: SQL, key-value and a message */
 
 static int
@@ -650,6 +675,7 @@ static const struct {
     { "messages", op_messages },
     { "call", op_call },
     { "fork", op_fork },
+    { "closed", op_closed },
     { "work", op_work },
     { "large", op_large },
     { "init_codes", op_init_codes },
