@@ -139,6 +139,14 @@ instance_end_timer(void *data)
         return;
 
     default:
+        /* its init may be stopped, and never read that it is to be killed */
+
+        if (atomic_load(&s->sh->pid) > 0
+            && instance_end_unparented(s) == FAAS_DECLINED)
+        {
+            return;
+        }
+
         instance_end_signal(s, SIGKILL);
         instance_end_watch(s, INSTANCE_END_AGAIN_MS);
     }

@@ -25,7 +25,8 @@ void instance_end_kill(slot_t *s, faas_cause_e cause);
 /* the process is reaped; status as wait4 gives it, -1: not known */
 void instance_end_reaped(slot_t *s, int status);
 
-/* its init does not know it: from now on signalled and seen dead by pidfd.
+/* its init does not know it, or does not answer: from now on signalled and
+   seen dead by pidfd.
    FAAS_OK; FAAS_AGAIN: there was no descriptor, the next look tries again;
    FAAS_DECLINED: there is no such process (any more: that is told), and s is
    free */

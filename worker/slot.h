@@ -56,7 +56,7 @@ struct slot_s {
     uint8_t                   unseen;        /* 1: unparented, and there was
                                                 no descriptor to wait with */
     uint8_t                   unparented;    /* its init is gone, or does
-                                                not know it */
+                                                not know it or answer */
     char                     *refused;       /* why it cannot start, in its
                                                 own words, or NULL */
     uint64_t                  bytes;         /* of memory, when it was found

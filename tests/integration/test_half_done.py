@@ -244,3 +244,18 @@ FAAS_FUNCTION(.handler = hello)
     wait_until(lambda: not harness.is_alive(h.keeper), "the host's end")
     assert not harness.is_alive(daemon)
     assert h.processes() == {}
+
+
+def test_an_instance_is_killed_although_its_init_is_stopped(host):
+    h = host(put={"hello": hello()}, blocks={"hello": {"max": 2}})
+    w = master.Worker(h)
+    slot, word = w.acquire("hello")
+    pid = h.slot(slot).pid
+    os.kill(pid, signal.SIGSTOP)
+    os.kill(h.current("hello").init_pid, signal.SIGSTOP)
+    assert w.release(slot, word, "condemned")
+    h.kick()
+    wait_until(lambda: h.slot(slot).state == "free", "its slot")
+    assert not harness.is_alive(pid)
+    os.kill(h.current("hello").init_pid, signal.SIGCONT)
+    assert w.call("hello").status == 200
