@@ -53,6 +53,7 @@ static int keeper_is_wanted(void);
 static int keeper_is_open(int fd);
 static void keeper_answer(const char *text, const char *subject, int error);
 static int keeper_start(const char *state);
+static int keeper_spawn(const char *state);
 static void keeper_clean(void);
 static void keeper_child(const char *state, int channel);
 static int keeper_give(void);
@@ -291,33 +292,15 @@ keeper_answer(const char *text, const char *subject, int error)
 static int
 keeper_start(const char *state)
 {
-    int              pair[2], status;
+    int              status;
     uint64_t         started, now;
     struct timespec  pause;
 
     for ( ;; ) {
 
-        if (socketpair(AF_UNIX, SOCK_SEQPACKET|SOCK_CLOEXEC, 0, pair) == -1) {
-            log_line(LOG_ALERT, errno, "socketpair failed in the keeper");
-            return 1;
-        }
-
         started = keeper_now_ms();
-        keeper.supervisor = fork();
 
-        if (keeper.supervisor == 0) {
-            keeper_child(state, pair[1]);
-        }
-
-        close(pair[1]);
-        keeper.channel = pair[0];
-
-        if (keeper.supervisor == -1) {
-            log_line(LOG_ALERT, errno, "fork failed in the keeper");
-            keeper.supervisor = 0;
-            status = -1;
-
-        } else {
+        if (keeper_spawn(state) == 0) {
 
             if (keeper_give() == -1) {
                 log_line(LOG_ALERT, errno, "the keeper could not hand over");
@@ -325,10 +308,14 @@ keeper_start(const char *state)
 
             keeper_serve();
             status = keeper.status;
-        }
 
-        close(keeper.channel);
-        keeper.channel = -1;
+            close(keeper.channel);
+            keeper.channel = -1;
+
+        } else {
+            keeper_reap();
+            status = -1;
+        }
 
         if (status != -1 && WIFEXITED(status)
             && (WEXITSTATUS(status) == KEEPER_ENDED
@@ -355,7 +342,7 @@ keeper_start(const char *state)
         /* one that was killed has a next one that ends all in order; one that
            cannot start may have no better luck for ever */
 
-        if (status != -1 && WIFEXITED(status) && !keeper_is_wanted()) {
+        if ((status == -1 || WIFEXITED(status)) && !keeper_is_wanted()) {
             log_line(LOG_ALERT, 0, "no nginx is there and no supervisor could "
                      "be started, the host ends");
             keeper_clean();
@@ -371,6 +358,39 @@ keeper_start(const char *state)
             nanosleep(&pause, NULL);
         }
     }
+}
+
+
+/* 0, or -1 (logged): tried again */
+
+static int
+keeper_spawn(const char *state)
+{
+    int  pair[2];
+
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET|SOCK_CLOEXEC, 0, pair) == -1) {
+        log_line(LOG_ALERT, errno, "socketpair failed in the keeper");
+        return -1;
+    }
+
+    keeper.supervisor = fork();
+
+    if (keeper.supervisor == 0) {
+        keeper_child(state, pair[1]);
+    }
+
+    close(pair[1]);
+
+    if (keeper.supervisor == -1) {
+        log_line(LOG_ALERT, errno, "fork failed in the keeper");
+        keeper.supervisor = 0;
+        close(pair[0]);
+        return -1;
+    }
+
+    keeper.channel = pair[0];
+
+    return 0;
 }
 
 

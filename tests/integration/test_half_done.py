@@ -4,6 +4,7 @@ kill between two steps is played by the state that it leaves on the board."""
 
 import contextlib
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -259,3 +260,29 @@ def test_an_instance_is_killed_although_its_init_is_stopped(host):
     assert not harness.is_alive(pid)
     os.kill(h.current("hello").init_pid, signal.SIGCONT)
     assert w.call("hello").status == 200
+
+
+def test_a_keeper_that_lacks_descriptors_starts_a_supervisor_later(host):
+    h = host(put={"hello": hello()})
+    w = master.Worker(h)
+    body = w.call("hello").body
+    limits = resource.prlimit(h.keeper, resource.RLIMIT_NOFILE)
+    resource.prlimit(h.keeper, resource.RLIMIT_NOFILE, (5, limits[1]))
+    os.kill(h.supervisor, signal.SIGKILL)
+    wait_until(lambda: h.log().count("socketpair failed in the keeper (24:")
+               > 1, "two attempts")
+    resource.prlimit(h.keeper, resource.RLIMIT_NOFILE, limits)
+    wait_until(lambda: h.header.restarts == 1, "another supervisor")
+    assert w.call("hello").body == body
+
+
+def test_a_keeper_that_lacks_descriptors_ends_with_nginx(host):
+    h = host(put={"hello": hello()})
+    master.Worker(h).call("hello")
+    limits = resource.prlimit(h.keeper, resource.RLIMIT_NOFILE)
+    resource.prlimit(h.keeper, resource.RLIMIT_NOFILE, (5, limits[1]))
+    os.kill(h.supervisor, signal.SIGKILL)
+    wait_until(lambda: "socketpair failed in the keeper (24:" in h.log(),
+               "an attempt")
+    h.let_go()
+    wait_until(h.is_gone, "the host's end")
