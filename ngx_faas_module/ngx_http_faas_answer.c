@@ -203,7 +203,7 @@ ngx_http_faas_answer_problem(ngx_http_request_t *r, ngx_http_faas_ctx_t *ctx,
                                 ngx_http_faas_outcome_name(ctx->outcome));
     }
 
-    ngx_http_faas_json_flag(&j, "started", ctx->maybe_started);
+    ngx_http_faas_json_flag(&j, "started", ngx_http_faas_has_run(ctx));
 
     if (ctx->retry_after) {
         ngx_http_faas_json_number(&j, "retry_after", ctx->retry_after);

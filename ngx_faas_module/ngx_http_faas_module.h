@@ -217,7 +217,9 @@ struct ngx_http_faas_ctx_s {
     /* what came of it: read by variables, filter, log */
     faas_outcome_e            outcome;
     unsigned                  decided:1;       /* outcome is final */
-    unsigned                  maybe_started:1; /* $faas_started */
+    unsigned                  maybe_started:1; /* the function may have run */
+    unsigned                  ran_before:1;    /* that of an earlier pass of
+                                                  this request may have */
     unsigned                  waiting:1;       /* in the FIFO */
     unsigned                  admitted:1;      /* counted in the cell */
     unsigned                  holding:1;       /* a slot is ours */
@@ -417,6 +419,9 @@ ngx_http_faas_ctx_t *ngx_http_faas_ctx_create(ngx_http_request_t *r);
 
 /* the context of the request's last pass, or NULL */
 ngx_http_faas_ctx_t *ngx_http_faas_ctx(ngx_http_request_t *r);
+
+/* 1: something may have run for the request of ctx, $faas_started */
+ngx_uint_t ngx_http_faas_has_run(ngx_http_faas_ctx_t *ctx);
 
 /* that of the first pass of all that the client's request became */
 ngx_http_faas_ctx_t *ngx_http_faas_ctx_first(ngx_http_request_t *r);

@@ -13,6 +13,7 @@
 
 
 static void ngx_http_faas_ctx_cleanup(void *data);
+static ngx_http_faas_ctx_t *ngx_http_faas_ctx_last(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_faas_is_clone(ngx_http_request_t *r);
 static ngx_http_faas_ctx_t *ngx_http_faas_ctx_clone(ngx_http_request_t *r);
 static ngx_int_t ngx_http_faas_route(ngx_http_request_t *r,
@@ -87,7 +88,9 @@ ngx_http_faas_ctx_t *
 ngx_http_faas_ctx_create(ngx_http_request_t *r)
 {
     ngx_pool_cleanup_t   *cln;
-    ngx_http_faas_ctx_t  *ctx;
+    ngx_http_faas_ctx_t  *ctx, *last;
+
+    last = ngx_http_faas_ctx_last(r);
 
     cln = ngx_pool_cleanup_add(r->pool, sizeof(ngx_http_faas_ctx_t));
     if (cln == NULL) {
@@ -103,6 +106,7 @@ ngx_http_faas_ctx_create(ngx_http_request_t *r)
     ctx->function = FAAS_INDEX_NONE;
     ctx->version = FAAS_INDEX_NONE;
     ctx->slot = FAAS_INDEX_NONE;
+    ctx->ran_before = last != NULL && ngx_http_faas_has_run(last);
 
     ngx_http_set_ctx(r, ctx, ngx_http_faas_module);
 
@@ -122,7 +126,6 @@ ngx_http_faas_ctx_cleanup(void *data)
 ngx_http_faas_ctx_t *
 ngx_http_faas_ctx(ngx_http_request_t *r)
 {
-    ngx_pool_cleanup_t   *cln;
     ngx_http_faas_ctx_t  *ctx;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_faas_module);
@@ -139,8 +142,19 @@ ngx_http_faas_ctx(ngx_http_request_t *r)
         return NULL;
     }
 
-    /* an internal redirect or error_page has zeroed r->ctx; cleanups are
-       listed last first, and subrequests share the pool */
+    /* an internal redirect or error_page has zeroed r->ctx */
+
+    return ngx_http_faas_ctx_last(r);
+}
+
+
+/* cleanups are listed last first, and subrequests share the pool */
+
+static ngx_http_faas_ctx_t *
+ngx_http_faas_ctx_last(ngx_http_request_t *r)
+{
+    ngx_pool_cleanup_t   *cln;
+    ngx_http_faas_ctx_t  *ctx;
 
     for (cln = r->pool->cleanup; cln; cln = cln->next) {
         if (cln->handler == ngx_http_faas_ctx_cleanup) {
@@ -153,6 +167,13 @@ ngx_http_faas_ctx(ngx_http_request_t *r)
     }
 
     return NULL;
+}
+
+
+ngx_uint_t
+ngx_http_faas_has_run(ngx_http_faas_ctx_t *ctx)
+{
+    return ctx->maybe_started || ctx->ran_before;
 }
 
 

@@ -264,7 +264,8 @@ ngx_http_faas_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
         break;
 
     case NGX_HTTP_FAAS_VAR_STARTED:
-        return ngx_http_faas_variable_name(v, ctx->maybe_started ? "1" : "0");
+        return ngx_http_faas_variable_name(v, ngx_http_faas_has_run(ctx)
+                                              ? "1" : "0");
 
     case NGX_HTTP_FAAS_VAR_QUEUE_TIME:
         if (ctx->arrived_us) {

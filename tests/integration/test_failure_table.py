@@ -527,6 +527,16 @@ def test_row_failure_after_headers_resets_the_stream(table, how, buffering):
         assert again.ended and len(again.body) == 300000
 
 
+def test_started_is_told_also_when_an_error_page_asked_in_vain(table):
+    """A client that goes by it would have the first function run twice."""
+
+    host = table(deploy=["probe"], location="error_page 502 = /fn/nothing;")
+    path = "/fn/probe?exit=1"
+    r = host.post(path, headers={"Accept": "application/problem+json"})
+    assert (r.status, r.json["started"]) == (404, True)
+    assert logged(host, path) == ("404", "not_found", "1")
+
+
 # -- what is tried again ----------------------------------------------------------
 
 @pytest.mark.parametrize("method,descriptor,times", [
