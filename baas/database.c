@@ -12,6 +12,7 @@ static uint32_t database_hash(const char *sql, size_t size);
 static database_cached_t *database_cached(database_t *d, const char *sql,
     size_t size, uint32_t hash);
 static database_cached_t *database_place(database_t *d);
+static database_cached_t *database_evict(database_t *d);
 static void database_drop(database_cached_t *c);
 static void database_set_back(database_t *d);
 static int database_errno(const database_t *d, int rc);
@@ -143,6 +144,10 @@ database_end(database_t *d)
         }
     }
 
+    while (d->evicted_count) {
+        sqlite3_finalize(d->evicted[--d->evicted_count]);
+    }
+
     database_rollback(d);
     database_once_forget(d);
 
@@ -244,8 +249,11 @@ database_prepare(database_t *d, const char *sql)
 
     c = database_place(d);
 
-    c->sql = sqlite3_malloc64(size + 1);
-    if (c->sql == NULL) {
+    if (c != NULL) {
+        c->sql = sqlite3_malloc64(size + 1);
+    }
+
+    if (c == NULL || c->sql == NULL) {
         sqlite3_finalize(stmt);
         return NULL;
     }
@@ -296,10 +304,10 @@ database_cached(database_t *d, const char *sql, size_t size, uint32_t hash)
 
 
 /*
- * An empty place, or that of the statement that was not used for longest.
- * One that this request was given may still be in its hands; when all are,
- * the one that it asked for first goes out of the cache, and is finalized
- * with the handle.
+ * An empty place, or that of the statement that was not used for longest; NULL
+ * when there is no memory.  One that this request was given may still be in
+ * its hands; when all are, the one that it asked for first goes out of the
+ * cache.
  */
 
 static database_cached_t *
@@ -321,16 +329,41 @@ database_place(database_t *d)
     }
 
     if (oldest->used == d->request) {
-        oldest = &d->cache[d->evicted++ % DATABASE_CACHE];
-        sqlite3_free(oldest->sql);
-        memset(oldest, 0, sizeof(database_cached_t));
-
-        return oldest;
+        return database_evict(d);
     }
 
     database_drop(oldest);
 
     return oldest;
+}
+
+
+static database_cached_t *
+database_evict(database_t *d)
+{
+    size_t               room;
+    sqlite3_stmt       **evicted;
+    database_cached_t   *c;
+
+    if (d->evicted_count == d->evicted_room) {
+        room = d->evicted_room ? d->evicted_room * 2 : DATABASE_CACHE;
+
+        evicted = reallocarray(d->evicted, room, sizeof(sqlite3_stmt *));
+        if (evicted == NULL) {
+            return NULL;
+        }
+
+        d->evicted = evicted;
+        d->evicted_room = room;
+    }
+
+    c = &d->cache[d->evicted_count % DATABASE_CACHE];
+
+    d->evicted[d->evicted_count++] = c->stmt;
+    sqlite3_free(c->sql);
+    memset(c, 0, sizeof(database_cached_t));
+
+    return c;
 }
 
 

@@ -97,7 +97,12 @@ struct database_s {
 
     uint64_t                  request;     /* counts database_begin() */
     database_cached_t         cache[DATABASE_CACHE];
-    unsigned                  evicted;     /* while still in use */
+
+    /* out of the cache while the request may have them in its hands; finalized
+       at its end */
+    sqlite3_stmt            **evicted;
+    size_t                    evicted_count;
+    size_t                    evicted_room;
 
     /* of the open once-record, DATABASE_IN_ONCE */
     char                     *once_key;

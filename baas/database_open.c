@@ -147,6 +147,7 @@ database_free(database_t *d)
 
     sqlite3_close_v2(d->db);
     sqlite3_free(d->once_key);
+    free(d->evicted);
     free(d);
 }
 

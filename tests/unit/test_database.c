@@ -135,10 +135,29 @@ test_statement_that_cannot_be(void **state)
 }
 
 
+static int
+test_statements(database_t *d)
+{
+    int            n;
+    sqlite3_stmt  *stmt;
+
+    n = 0;
+
+    for (stmt = sqlite3_next_stmt(database_handle(d), NULL);
+         stmt != NULL;
+         stmt = sqlite3_next_stmt(database_handle(d), stmt))
+    {
+        n++;
+    }
+
+    return n;
+}
+
+
 static void
 test_more_statements_than_are_kept(void **state)
 {
-    int            i, k;
+    int            i, k, kept;
     char           sql[32];
     database_t    *d;
     sqlite3_stmt  *stmt[200];
@@ -147,7 +166,10 @@ test_more_statements_than_are_kept(void **state)
 
     d = test_database("a", DATABASE_CREATE);
 
-    /* what one request was given stays good for it, however many they are */
+    /* what one request was given stays good for it, however many they are,
+       and no longer */
+
+    kept = 0;
 
     for (k = 0; k < 3; k++) {
 
@@ -163,6 +185,11 @@ test_more_statements_than_are_kept(void **state)
         }
 
         database_end(d);
+
+        assert_in_range(test_statements(d), 1, 100);
+        assert_true(k == 0 || test_statements(d) == kept);
+        kept = test_statements(d);
+
         database_begin(d, SCOPE);
     }
 
