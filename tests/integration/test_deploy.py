@@ -5,7 +5,7 @@ import shutil
 import signal
 import threading
 
-from harness import ROOT, request, wait_until
+from harness import ROOT, process_stat, request, wait_until
 
 HELLO = (ROOT / "examples" / "hello.c").read_text()
 
@@ -226,6 +226,11 @@ def test_function_too_many_for_the_scoreboard_is_refused_clearly(faas):
     wait_until(lambda: answers(host, "/fn/late", "hello, world"))
 
 
+def stop(pid):
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: process_stat(pid)[0] == "T")
+
+
 def test_who_waits_is_served_by_what_took_the_entry_of_the_function(faas):
     """nginx's worker stands still while the function goes, and comes again in
     the same place of the scoreboard."""
@@ -234,7 +239,7 @@ def test_who_waits_is_served_by_what_took_the_entry_of_the_function(faas):
     other, worker = host.workers()
 
     try:
-        os.kill(other, signal.SIGSTOP)
+        stop(other)
 
         # POST: what runs is lost, and not tried again
         running = [host.held("g", method="POST") for _ in range(2)]
@@ -242,7 +247,7 @@ def test_who_waits_is_served_by_what_took_the_entry_of_the_function(faas):
         waiting = [host.held("h") for _ in range(2)]
         wait_until(lambda: host.function("probe")["queue"]["waiting"] == 2)
 
-        os.kill(worker, signal.SIGSTOP)
+        stop(worker)
         os.kill(other, signal.SIGCONT)
 
         host.remove("probe")
