@@ -422,6 +422,11 @@ deploy_version(const char *name, const char *label, const char *sha256)
 
     if (v != NULL && strcmp(v->sh->sha256, sha256) == 0) {
         v->seen = deploy.seen;
+
+        if (v->given_up) {
+            return;    /* refused; what served before is being loaded */
+        }
+
         deploy_cancel(f, label);
 
         if (!supervisor.adopting) {
@@ -483,8 +488,18 @@ deploy_cancel(function_t *f, const char *label)
 
     v = version_find(f, label, FAAS_VERSION_LOADING);
 
-    if (v != NULL) {
-        version_drop(v);
+    if (v == NULL) {
+        return;
+    }
+
+    version_drop(v);
+
+    if (label[0] == '\0' && f->current != NULL) {
+
+        /* should it have been what served before, and the other content come
+           to nothing, that is wanted again */
+
+        f->current->given_up = 0;
     }
 }
 

@@ -433,6 +433,7 @@ supervisor_adopt(void)
 
         function_limits(f);
         supervisor_adopt_data(f);
+        version_adopt_unready(f);
 
         for (v = f->versions; v != NULL; v = following) {
             following = v->next;

@@ -292,6 +292,13 @@ version_fail(version_t *v, const char *why)
 
     version_hold(v);
 
+    if (f->current != NULL && v->sh->label[0] == '\0') {
+
+        /* it may have been what served before: its turn comes again */
+
+        f->current->given_up = 0;
+    }
+
     if (f->current == NULL && v->sh->label[0] == '\0') {
         function_state(f, FAAS_FUNCTION_FAILED);
 
@@ -464,6 +471,26 @@ version_unready(version_t *v)
     f->cold = 1;
 
     (void) version_create(f, good, "");
+}
+
+
+void
+version_adopt_unready(function_t *f)
+{
+    version_t  *v;
+
+    v = version_find(f, "", FAAS_VERSION_LOADING);
+
+    if (v == NULL || f->current == NULL
+        || atomic_load(&f->current->sh->proven)
+        || strcmp(f->current->sh->sha256, v->sh->sha256) == 0)
+    {
+        return;
+    }
+
+    f->current->given_up = strncmp(f->sh->good, v->sh->sha256,
+                                   sizeof(f->sh->good))
+                           == 0;
 }
 
 

@@ -111,6 +111,9 @@ int version_is_leftover(const version_t *v);
  */
 void version_unready(version_t *v);
 
+/* whether that was so of the current version of f is not on the board */
+void version_adopt_unready(function_t *f);
+
 /* the last instance has ended, or something else that may end it changed */
 void version_idle(version_t *v);
 

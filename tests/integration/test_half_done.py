@@ -286,3 +286,83 @@ def test_a_keeper_that_lacks_descriptors_ends_with_nginx(host):
                "an attempt")
     h.let_go()
     wait_until(h.is_gone, "the host's end")
+
+
+WENT_BACK = "of its instances died before they were ready"
+
+
+def go_back(host):
+    """A host whose function is about to go back to what served before, and
+    does so when the file "wait" is gone."""
+
+    h = host(blocks={"hello": {"min": 1, "max": 1}})
+    h.deploy("hello", """
+#include <faas.h>
+#include <unistd.h>
+static int init(void) {
+    while (access("%s/wait", F_OK) == 0) { usleep(1000); }
+    return access("%s/no", F_OK) ? 0 : -1;
+}
+static int hello(faas_request_t *r) { return faas_printf(r, "good"); }
+FAAS_FUNCTION(.handler = hello, .init = init)
+""" % (h.directory, h.directory))
+    assert master.Worker(h).call("hello").body == b"good"
+    (h.directory / "wait").touch()
+    put_bad(h)
+    wait_until(lambda: h.log().count(WENT_BACK) == 1, "that it is given up")
+    return h
+
+
+def put_bad(h):
+    h.put("hello", """
+#include <faas.h>
+static int after_fork(void) { return -1; }
+static int hello(faas_request_t *r) { return faas_printf(r, "bad"); }
+FAAS_FUNCTION(.handler = hello, .after_fork = after_fork)
+""")
+
+
+def went_back(h):
+    (h.directory / "wait").unlink()
+    assert master.Worker(h).call("hello").body == b"good"
+    assert h.log().count(WENT_BACK) == 1
+
+
+def test_what_cannot_start_is_given_up_though_its_file_is_copied_again(host):
+    h = go_back(host)
+    put_bad(h)
+    # the files are looked at one after the other: this one comes later
+    h.deploy("other", hello("other"))
+    went_back(h)
+
+
+def test_what_cannot_start_is_given_up_though_the_supervisor_is_killed(host):
+    h = go_back(host)
+    h.kill_supervisor()
+    h.deploy("other", hello("other"))
+    went_back(h)
+
+
+def test_what_cannot_start_is_given_up_though_another_cannot_be_loaded(host):
+    h = go_back(host)
+    h.put("hello", """
+#include <faas.h>
+static int init(void) { return -1; }
+static int hello(faas_request_t *r) { return faas_printf(r, "bad"); }
+FAAS_FUNCTION(.handler = hello, .init = init)
+""")
+    wait_until(lambda: "is refused: init() returned -1" in h.log(),
+               "its refusal")
+    (h.directory / "wait").unlink()
+    assert master.Worker(h).call("hello").body == b"good"
+
+
+def test_what_served_before_is_asked_for_again_when_it_could_not_be_loaded(
+        host):
+    h = go_back(host)
+    (h.directory / "no").touch()
+    (h.directory / "wait").unlink()
+    wait_until(lambda: "is refused: init() returned -1" in h.log(),
+               "its refusal")
+    (h.directory / "no").unlink()
+    assert master.Worker(h).call("hello").body == b"good"
