@@ -824,7 +824,12 @@ forget(void)
     for (i = 0; i < MODEL_REQUESTS; i++) {
         ctx = &requests[i].ctx;
 
-        ctx->handed_us = 0;
+        /* who loses what it holds goes on waiting from then */
+
+        if (!ctx->holding) {
+            ctx->handed_us = 0;
+        }
+
         ctx->queue_us = 0;
         ctx->timer.timer.key = 0;
     }
