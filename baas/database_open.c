@@ -14,7 +14,8 @@
 #include "process_mark.h"
 
 
-#define DATABASE_NAME_MAX  63
+#define DATABASE_NAME_MAX      63
+#define DATABASE_SHARED_UMASK  0007
 
 
 /* one that is being opened */
@@ -33,6 +34,8 @@ typedef struct {
 
 
 static void database_free(database_t *d);
+static int database_open_files(database_opening_t *o, database_t *d,
+    const char *directory);
 static int database_fail(database_opening_t *o, int code, const char *format,
     ...)
     __attribute__((format(printf, 3, 4)));
@@ -57,6 +60,7 @@ database_open(const char *directory, const char *name, unsigned flags,
     int64_t deadline_ms, int *code, char *why, size_t size)
 {
     int                 rc;
+    mode_t              mask;
     database_t         *d;
     database_opening_t  o;
 
@@ -79,22 +83,18 @@ database_open(const char *directory, const char *name, unsigned flags,
     d->flags = flags;
     d->deadline_ms = deadline_ms;
 
-    rc = database_check_name(&o);
+    /*
+     * What is shared is born with its mode: who opens it in between is another
+     * user, who would be refused, or whom SQLite would give a handle that can
+     * only read
+     */
 
-    if (rc == FAAS_OK) {
-        rc = database_open_directory(&o, directory);
-    }
+    mask = flags & DATABASE_SHARED ? umask(DATABASE_SHARED_UMASK) : 0;
 
-    if (rc == FAAS_OK) {
-        rc = database_check_files(&o);
-    }
+    rc = database_open_files(&o, d, directory);
 
-    if (rc == FAAS_OK) {
-        rc = database_open_file(&o, d);
-    }
-
-    if (rc == FAAS_OK) {
-        rc = database_setup(&o, d);
+    if (flags & DATABASE_SHARED) {
+        (void) umask(mask);
     }
 
     if (o.directory != -1) {
@@ -117,6 +117,34 @@ database_open(const char *directory, const char *name, unsigned flags,
     kv_sqlite_init(&d->kv, d, flags & DATABASE_READONLY);
 
     return d;
+}
+
+
+static int
+database_open_files(database_opening_t *o, database_t *d,
+    const char *directory)
+{
+    int  rc;
+
+    rc = database_check_name(o);
+
+    if (rc == FAAS_OK) {
+        rc = database_open_directory(o, directory);
+    }
+
+    if (rc == FAAS_OK) {
+        rc = database_check_files(o);
+    }
+
+    if (rc == FAAS_OK) {
+        rc = database_open_file(o, d);
+    }
+
+    if (rc == FAAS_OK) {
+        rc = database_setup(o, d);
+    }
+
+    return rc;
 }
 
 
@@ -476,7 +504,13 @@ database_setup_journal(database_opening_t *o, database_t *d)
         (void) nanosleep(&pause, NULL);
     }
 
-    return FAAS_OK;
+    /* the log is made with the first read, which is to be now */
+
+    rc = sqlite3_exec(d->db, "SELECT 1 FROM sqlite_schema LIMIT 1", NULL, NULL,
+                      NULL);
+
+    return rc == SQLITE_OK
+           ? FAAS_OK : database_fail_sqlite(o, d, rc, "cannot be read");
 }
 
 

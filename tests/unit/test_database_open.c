@@ -7,6 +7,8 @@
  * Which files are opened as databases, and as what.
  */
 
+#include <sys/syscall.h>
+
 #include "database_fixture.h"
 
 
@@ -92,6 +94,56 @@ test_directory_that_is_not_there(void **state)
 
     assert_int_equal(rmdir(test_directory), 0);
     assert_int_equal(test_refused("a", DATABASE_CREATE), FAAS_ENOTFOUND);
+}
+
+
+/* in place of libc's, for SQLite too: how often a mode was really changed */
+
+static int  test_changed;
+
+
+__attribute__((visibility("default"))) int
+fchmod(int fd, mode_t mode)
+{
+    struct stat  st;
+
+    if (fstat(fd, &st) == 0 && (st.st_mode & 07777) != mode) {
+        test_changed++;
+    }
+
+    return (int) syscall(SYS_fchmod, fd, mode);
+}
+
+
+/* another user who opens it meanwhile would be refused, or SQLite would have
+   it opened for reading, and stay with that */
+
+static void
+test_shared_files_are_made_with_their_mode(void **state)
+{
+    mode_t       old;
+    database_t  *d;
+
+    (void) state;
+
+    assert_int_equal(chmod(test_directory, 02770), 0);
+
+    old = umask(0077);
+    test_changed = 0;
+    d = test_database("a", DATABASE_CREATE|DATABASE_SHARED);
+
+    assert_int_equal(test_sql(d, "CREATE TABLE t (x)"), SQLITE_OK);
+    assert_int_equal(test_changed, 0);
+
+    assert_int_equal(test_mode("a.db"), 0660);
+    assert_int_equal(test_mode("a.db-wal"), 0660);
+    assert_int_equal(test_mode("a.db-shm"), 0660);
+
+    /* the function's own is as it was */
+
+    assert_int_equal(umask(old), 0077);
+
+    database_close(d);
 }
 
 
@@ -565,6 +617,7 @@ main(void)
         DATABASE_TEST(test_longest_name),
         DATABASE_TEST(test_file_is_made_only_when_told),
         DATABASE_TEST(test_directory_that_is_not_there),
+        DATABASE_TEST(test_shared_files_are_made_with_their_mode),
         DATABASE_TEST(test_new_file),
         DATABASE_TEST(test_close_leaves_the_log_to_the_tender),
         DATABASE_TEST(test_no_checkpoint_however_large_the_log),
