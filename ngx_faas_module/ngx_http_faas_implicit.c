@@ -61,6 +61,7 @@ static ngx_http_faas_implicit_t  ngx_http_faas_implicit_says[] = {
     { "add_header", "Faas-Internal \"\"" },
     { "add_trailer", "Faas-Internal \"\"" },
     { "expires", "off" },
+    { "userid", "off" },
     { "charset", "off" },
     { "gzip", "off" },
     { "gunzip", "off" },
