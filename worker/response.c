@@ -441,6 +441,7 @@ response_reserve(faas_request_t *r, size_t n)
 int
 faas_flush(faas_request_t *r)
 {
+    int            news;
     struct pollfd  pfd;
 
     if (r->response.lost) {
@@ -451,11 +452,14 @@ faas_flush(faas_request_t *r)
         return FAAS_OK;
     }
 
+    news = response_has_body(r)
+           && (r->response.length || !r->response.sent);
+
     if (response_send(r, NULL, 0) != FAAS_OK) {
         return FAAS_ERROR;
     }
 
-    if (response_has_body(r)) {
+    if (news) {
         return FAAS_OK;
     }
 

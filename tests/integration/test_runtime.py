@@ -1078,6 +1078,28 @@ def test_sigpipe_that_the_function_sets_back_kills_no_instance(zygote):
     assert ask(slot).body == b"hello"
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_flush_without_news_tells_that_the_sender_left(zygote, method):
+    version = zygote.version("""
+        #include <faas.h>
+        #include <poll.h>
+        static int handler(faas_request_t *r) {
+            faas_printf(r, "hello");
+            while (faas_query(r, "stream", NULL) && faas_flush(r) == 0) {
+                poll(NULL, 0, 1);
+            }
+            return 0;
+        }
+        FAAS_FUNCTION(.handler = handler)""")
+    version.loaded()
+    slot = version.fork()
+    with slot.connect() as connection:
+        connection.send(connection.head(method=method, query="stream=1")
+                        + NO_BODY)
+        assert connection.read_record()[0] == fcgi_client.STDOUT
+    assert ask(slot).body == b"hello"
+
+
 @as_root
 def test_fork_that_fails_is_told_and_the_next_is_not_harmed(zygote):
     version = zygote.version(source("""

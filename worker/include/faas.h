@@ -263,7 +263,8 @@ FAAS_EXPORT int faas_printf(faas_request_t *r, const char *format, ...)
 FAAS_EXPORT int faas_vprintf(faas_request_t *r, const char *format, va_list ap)
     FAAS_FORMAT(2, 0);
 
-/* sends what is gathered now (server-sent events, streaming) */
+/* sends what is gathered now (server-sent events, streaming); negative when
+   the connection to nginx is lost, also when there is nothing to be sent */
 FAAS_EXPORT int faas_flush(faas_request_t *r);
 
 /* one line in the function's log; r may be NULL (in init, after_fork) */
