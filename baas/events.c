@@ -413,14 +413,16 @@ events_start(events_settings_t *s, char *why, size_t size)
         return -1;
     }
 
+    if (events_server_init(EVENTS_FD_LISTEN) != 0) {
+        (void) snprintf(why, size, "baas.sock cannot be polled");
+        events.queue->engine->close(events.queue);
+        events.queue = NULL;
+        return -1;
+    }
+
     events_apply(s);
     events_watch();
     loop_arm(&process.tick, loop_now_ms() + EVENTS_TICK_MS);
-
-    if (events_server_init(EVENTS_FD_LISTEN) != 0) {
-        (void) snprintf(why, size, "baas.sock cannot be polled");
-        return -1;
-    }
 
     process.state = EVENTS_SERVING;
     events_channel_send("ready");
