@@ -22,7 +22,6 @@ typedef struct {
 static void owner_watch(uint32_t i, int32_t pid);
 static void owner_died(void *data, uint32_t events);
 static void owner_free(uint32_t i);
-static int owner_is(int32_t pid, uint64_t started);
 
 
 static owner_t  owners[FAAS_WORKERS];
@@ -75,7 +74,7 @@ owner_watch(uint32_t i, int32_t pid)
 
     if ((fd == -1 && errno == ESRCH)
         || (atomic_load(&w->ready)
-            && !owner_is(pid, atomic_load(&w->started))))
+            && !process_is(pid, atomic_load(&w->started))))
     {
         if (fd != -1) {
             close(fd);
@@ -137,25 +136,4 @@ owner_free(uint32_t i)
     atomic_store(&w->ready, 0);
     atomic_store(&w->started, 0);
     atomic_store(&w->pid, 0);
-}
-
-
-/* has the process that start time? */
-
-static int
-owner_is(int32_t pid, uint64_t started)
-{
-    process_t  p;
-
-    switch (process_look(pid, &p)) {
-
-    case FAAS_OK:
-        return p.started == started;
-
-    case FAAS_DONE:
-        return 0;
-
-    default:
-        return 1;
-    }
 }

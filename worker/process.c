@@ -62,3 +62,22 @@ process_look(pid_t pid, process_t *p)
 
     return FAAS_OK;
 }
+
+
+int
+process_is(pid_t pid, uint64_t started)
+{
+    process_t  p;
+
+    switch (process_look(pid, &p)) {
+
+    case FAAS_OK:
+        return started == 0 || p.started == started;
+
+    case FAAS_DONE:
+        return 0;
+
+    default:
+        return 1;
+    }
+}

@@ -24,5 +24,9 @@ typedef struct {
 /* FAAS_OK; FAAS_DONE: there is none; FAAS_ERROR: it cannot be told */
 int process_look(pid_t pid, process_t *p);
 
+/* 0: there is none, or it was started at another time (0: any); 1: it is there,
+   or it cannot be told */
+int process_is(pid_t pid, uint64_t started);
+
 
 #endif /* PROCESS_H_INCLUDED */

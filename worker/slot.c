@@ -243,22 +243,7 @@ slot_identify(slot_t *s, pid_t pid)
 int
 slot_is_gone(const slot_t *s)
 {
-    uint64_t   born;
-    process_t  p;
-
-    switch (process_look(atomic_load(&s->sh->pid), &p)) {
-
-    case FAAS_OK:
-        born = atomic_load(s->born);
-
-        return born != 0 && p.started != born;
-
-    case FAAS_DONE:
-        return 1;
-
-    default:
-        return 0;
-    }
+    return !process_is(atomic_load(&s->sh->pid), atomic_load(s->born));
 }
 
 

@@ -54,10 +54,15 @@ test_parent_and_start_are_those_of_the_process(void **state)
     assert_int_equal(process_look(pid, &child), FAAS_OK);
     assert_int_equal(child.parent, getpid());
     assert_true(child.started >= self.started);
+    assert_true(process_is(pid, child.started));
+    assert_true(process_is(pid, 0));
+    assert_false(process_is(pid, child.started + 1));
 
     assert_int_equal(kill(pid, SIGKILL), 0);
     assert_int_equal(waitpid(pid, NULL, 0), pid);
     assert_int_equal(process_look(pid, &child), FAAS_DONE);
+    assert_false(process_is(pid, child.started));
+    assert_false(process_is(pid, 0));
 
     (void) close(fd[0]);
     (void) close(fd[1]);
