@@ -372,7 +372,8 @@ def test_wait_for_a_slot_that_was_lost_again_is_counted_once(faas,
     begun = time.monotonic()
     second = Background(lambda: host.get("/fn/probe"))
     wait_until(lambda: waiting(host) == 1)
-    time.sleep(1)                   # more than all that follows takes
+    wait_until(lambda: time.monotonic() - begun > 1,
+               "a wait that is longer than all that follows")
 
     hold.touch()
     host.open("g")

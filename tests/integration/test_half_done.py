@@ -4,10 +4,11 @@ kill between two steps is played by the state that it leaves on the board."""
 
 import contextlib
 import os
+import pathlib
+import re
 import resource
 import signal
 import subprocess
-import time
 
 import harness
 import master
@@ -50,6 +51,17 @@ def gone_pid():
     child = subprocess.Popen(["true"])
     child.wait()
     return child.pid
+
+
+def watched(pid):
+    """Pids that a process has pidfds of."""
+
+    found = set()
+    for path in pathlib.Path("/proc/%d/fdinfo" % pid).iterdir():
+        with contextlib.suppress(OSError):
+            found.update(int(n) for n in re.findall(
+                r"^Pid:\s*(\d+)", path.read_text(), re.MULTILINE))
+    return found
 
 
 def strays(h, name):
@@ -113,7 +125,7 @@ def test_an_instance_whose_fork_was_told_to_a_dead_supervisor_is_seen_to_end(
     with between(h):
         for s in h.slots("hello").values():
             s.inner_pid = 0
-    time.sleep(1.5)     # a second after its start it looks who is there
+    wait_until(lambda: pid in watched(h.supervisor), "it to be watched")
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: pid not in h.pids("hello"), "its end is seen")
     assert w.call("hello").status == 200
@@ -191,9 +203,9 @@ FAAS_FUNCTION(.handler = hello, .after_fork = after_fork)
     two = wait_until(lambda: [v for v in h.versions("hello")
                               if v.label == b"two" and v.template_pid],
                      "the other version")[0]
-    time.sleep(1.5)     # its time is over while the other one starts
-    (h.directory / "go").touch()
     wait_until(lambda: two.template_pid == 0, "its template's end")
+    assert h.states("hello") == ["starting"]
+    (h.directory / "go").touch()
 
 
 def test_a_template_that_cannot_be_had_again_is_held_back(host):

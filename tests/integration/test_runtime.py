@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 
@@ -1022,6 +1021,13 @@ TICKS = """
     FAAS_FUNCTION(.handler = handler, .after_fork = after_fork)"""
 
 
+def sleeps(pid):
+    """How often the process has gone to sleep."""
+
+    text = pathlib.Path("/proc/%d/status" % pid).read_text()
+    return int(re.search(r"\nvoluntary_ctxt_switches:\s*(\d+)", text)[1])
+
+
 def test_signals_of_the_function_cut_no_request_short(zygote):
     """Its handler is one without SA_RESTART, so that each wait for the sender
     is interrupted many times."""
@@ -1034,7 +1040,9 @@ def test_signals_of_the_function_cut_no_request_short(zygote):
                    + fcgi_client.stream(fcgi_client.STDIN, b"x" * 5000))
         for at in range(0, len(request), 250):
             connection.send(request[at:at + 250])
-            time.sleep(0.01)
+            before = sleeps(slot.pid)
+            wait_until(lambda: sleeps(slot.pid) > before + 3,
+                       "signals while it waits for more")
         assert connection.read().body == b"5000 0 1"
         assert connection.request().body == b"0 0 1"
 
